@@ -1,0 +1,121 @@
+package ike
+
+import (
+	"crypto"
+	"net/netip"
+	"time"
+
+	"cygnet/internal/ipsec"
+	"cygnet/internal/suite"
+)
+
+// AuthMethod is how an end proves its identity.
+type AuthMethod uint8
+
+// The methods. AuthPubkey is any public key signature: RSA, ECDSA or Ed25519
+// as the key has it.
+const (
+	AuthNever  AuthMethod = iota // the connection never negotiates
+	AuthPSK                      // pre-shared key
+	AuthPubkey                   // public key signature
+	AuthNULL                     // RFC 7619
+)
+
+// End is one end of a connection, after orientation: Local or Remote.
+type End struct {
+	Addr netip.Addr   // unspecified (0.0.0.0 or ::) means %any: known only when the peer calls
+	Port uint16       // IKE port; 0 means 500
+	ID   ID           // never IDNone on a usable local end; IDNone on a remote end means any
+	Auth []AuthMethod // acceptable methods, preferred first
+	Keys []PublicKey  // of the remote end: keys the configuration binds to its ID
+	TS   []ipsec.TS   // what this end protects; for a host its address
+	Host bool         // TS is only the host's own address (no subnet=)
+}
+
+// PublicKey is a key that an identity may sign with.
+type PublicKey struct {
+	Key    crypto.PublicKey // *rsa.PublicKey, *ecdsa.PublicKey or ed25519.PublicKey
+	Origin string           // where it came from, for diagnostics: "ipsec.conf", "dns", …
+}
+
+// Tristate is yes, no, or left to the protocol.
+type Tristate uint8
+
+// The three states.
+const (
+	Auto Tristate = iota
+	Yes
+	No
+)
+
+// DPDAction is what to do with a connection whose peer is gone.
+type DPDAction uint8
+
+// The actions, named as dpdaction= has them.
+const (
+	DPDHold DPDAction = iota
+	DPDClear
+	DPDRestart
+)
+
+// Conn is what one connection (or instance of one) wants of IKE: an entry of
+// the PAD joined with its SPD selectors, RFC 4301 sections 4.4.1 and 4.4.3.
+// It is immutable once made; machines and tables share the pointer.
+type Conn struct {
+	Name     string
+	Instance int // 0: the connection itself; n: its n-th instance, shown as "name"[n]
+	Template bool
+	Version  uint8 // 1 or 2
+
+	Local, Remote End
+
+	IKE []suite.Proposal // preferred first
+	ESP []suite.Proposal // KE holds the PFS groups
+
+	Mode         ipsec.Mode
+	PFS          bool
+	Encap        Tristate // Yes: always ESP-in-UDP; No: never
+	Narrow       bool     // a smaller selector than ours may be agreed on as responder
+	Replay       int      // packets
+	CheckArrival bool     // inner packets must match the selectors
+
+	IKELife     time.Duration
+	ChildLife   time.Duration
+	RekeyMargin time.Duration
+	RekeyFuzz   int // percent
+	Rekey       bool
+	LifeBytes   uint64
+	LifePackets uint64
+
+	KeyingTries int // 0: no limit
+
+	RetransmitFirst time.Duration // first wait; doubles
+	RetransmitTotal time.Duration // then the attempt has failed
+
+	DPDDelay  time.Duration // 0: no liveness checks
+	DPDAction DPDAction
+
+	Unique bool // a new IKE SA of the same peer identity replaces older ones
+}
+
+// Title is how the connection is named in output: "name" or "name"[n] with
+// the peer's address.
+func (c *Conn) Title() string { return title(c.Name, c.Instance, c.Remote.Addr) }
+
+// PAD is the peer authorization database, RFC 4301 section 4.4.3, as a
+// machine asks it. Implementations are pure and answer at once.
+type PAD interface {
+	// Between lists the connections that a peer at remote speaking to local
+	// may mean, before it has said who it is; best first. Templates (%any)
+	// come after fixed peers.
+	Between(local, remote netip.Addr) []*Conn
+	// Identified narrows that list to those whose remote identity admits
+	// peer and whose local identity is want (any, if want is IDNone).
+	Identified(local, remote netip.Addr, peer, want ID) []*Conn
+	// Instantiate returns c itself, or for a template a new instance for
+	// that authenticated peer. It is called once per accepted peer.
+	Instantiate(c *Conn, remote netip.AddrPort, peer ID) *Conn
+	// Siblings lists every connection (instantiated) that the authenticated
+	// peer of c may use for Child SAs, c first.
+	Siblings(c *Conn) []*Conn
+}
