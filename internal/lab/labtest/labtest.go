@@ -1,0 +1,63 @@
+// Package labtest joins package lab to go test: tests that need network
+// namespaces or foreign programs say so through it. It stays apart from lab so
+// that the ipsec command, which carries the lab for its demo, does not carry
+// package testing.
+package labtest
+
+import (
+	"fmt"
+	"os"
+	"sync/atomic"
+	"testing"
+
+	"cygnet/internal/lab"
+)
+
+// Main is TestMain for packages with lab tests: where this process may not
+// make network namespaces, it runs the tests in a user namespace.
+//
+//	func TestMain(m *testing.M) { labtest.Main(m) }
+func Main(m *testing.M) {
+	if !lab.CanBuild() && !lab.Inside() {
+		if code, err := lab.Isolate(); err == nil {
+			os.Exit(code)
+		}
+	}
+	if err := lab.Settle(); err != nil {
+		fmt.Fprintln(os.Stderr, "lab:", err)
+		os.Exit(1)
+	}
+	os.Exit(m.Run())
+}
+
+// Need skips the test when a precondition is missing, and fails it instead
+// when CI=true: there everything must be present.
+func Need(t testing.TB, present bool, what string) {
+	t.Helper()
+	switch {
+	case present:
+	case os.Getenv("CI") == "true":
+		t.Fatalf("needs %s", what)
+	default:
+		t.Skipf("needs %s", what)
+	}
+}
+
+// serial keeps the names of labs of one process apart.
+var serial atomic.Int32
+
+// New makes a lab that is closed when the test ends.
+func New(t testing.TB, prefix string) *lab.Lab {
+	t.Helper()
+	Need(t, lab.CanBuild(), "network namespaces (root or user namespaces)")
+	l, err := lab.New(fmt.Sprintf("%s%d-%d", prefix, os.Getpid(), serial.Add(1)), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := l.Close(); err != nil {
+			t.Error("close lab:", err)
+		}
+	})
+	return l
+}

@@ -1,0 +1,59 @@
+package lab
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+
+	"github.com/vishvananda/netlink"
+)
+
+// Port is one end of a link: an interface of a host with its addresses.
+type Port struct {
+	Host  *Host
+	Dev   string
+	Addrs []netip.Prefix
+	MTU   int // 0: 1500
+}
+
+// Link joins two ports by a virtual cable (a veth pair) and sets them up.
+func (l *Lab) Link(a, b Port) error {
+	pair := &netlink.Veth{
+		LinkAttrs:     netlink.LinkAttrs{Name: a.Dev, MTU: a.MTU},
+		PeerName:      b.Dev,
+		PeerNamespace: netlink.NsFd(int(b.Host.ns)),
+	}
+	if err := a.Host.nl.LinkAdd(pair); err != nil {
+		return fmt.Errorf("link %s of %s to %s of %s: %w", a.Dev, a.Host.Name, b.Dev, b.Host.Name, err)
+	}
+	if err := a.setUp(); err != nil {
+		return err
+	}
+	return b.setUp()
+}
+
+func (p Port) setUp() error {
+	link, err := p.Host.nl.LinkByName(p.Dev)
+	if err != nil {
+		return fmt.Errorf("%s: interface %s: %w", p.Host.Name, p.Dev, err)
+	}
+	if p.MTU != 0 {
+		if err := p.Host.nl.LinkSetMTU(link, p.MTU); err != nil {
+			return fmt.Errorf("%s: MTU of %s: %w", p.Host.Name, p.Dev, err)
+		}
+	}
+	for _, a := range p.Addrs {
+		if err := p.Host.AddAddr(p.Dev, a); err != nil {
+			return err
+		}
+	}
+	if err := p.Host.nl.LinkSetUp(link); err != nil {
+		return fmt.Errorf("%s: switch on %s: %w", p.Host.Name, p.Dev, err)
+	}
+	return nil
+}
+
+func ipNet(p netip.Prefix) *net.IPNet {
+	p = p.Masked()
+	return &net.IPNet{IP: p.Addr().AsSlice(), Mask: net.CIDRMask(p.Bits(), p.Addr().BitLen())}
+}

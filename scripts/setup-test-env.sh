@@ -1,0 +1,42 @@
+#!/bin/sh
+# setup-test-env.sh installs what the lab tests use beside Go: strongSwan as
+# the foreign peer, iproute2 and ping for people who look at a lab that stands.
+# It does something only as root on a Debian system, and only for packages that
+# are missing. No service is started by it.
+set -eu
+
+packages="strongswan-charon strongswan-swanctl strongswan-libcharon
+ libcharon-extra-plugins libcharon-extauth-plugins libstrongswan-extra-plugins
+ libstrongswan-standard-plugins iproute2 iputils-ping util-linux procps
+ iperf3 tcpdump ca-certificates"
+
+missing=
+for p in $packages; do
+	dpkg-query -W -f '${Status}' "$p" 2>/dev/null | grep -q 'ok installed' || missing="$missing $p"
+done
+[ -n "$missing" ] || exit 0
+
+complain() {
+	echo "setup-test-env: $1; missing:$missing" >&2
+	[ "${CI:-}" = true ] && exit 1
+	echo "setup-test-env: tests that need them will be skipped" >&2
+	exit 0
+}
+
+command -v apt-get >/dev/null 2>&1 || complain "not a Debian system"
+[ "$(id -u)" = 0 ] || complain "not root, so nothing is installed"
+
+echo "setup-test-env: installing$missing" >&2
+export DEBIAN_FRONTEND=noninteractive
+
+# The lab starts its daemons itself, in namespaces: keep packages from starting
+# theirs, unless the machine already has a rule about that.
+rule=/usr/sbin/policy-rc.d
+if [ ! -e $rule ]; then
+	printf '#!/bin/sh\nexit 101\n' >$rule
+	chmod +x $rule
+	trap 'rm -f $rule' EXIT
+fi
+apt-get -qq update || complain "apt-get update failed"
+# shellcheck disable=SC2086
+apt-get -qq -y --no-install-recommends install $missing >/dev/null || complain "apt-get install failed"
