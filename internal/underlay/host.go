@@ -1,0 +1,238 @@
+package underlay
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+
+	"golang.org/x/sys/unix"
+
+	"cygnet/internal/ipsec"
+)
+
+// Options say which sockets to open.
+type Options struct {
+	// Device is the physical device that all sockets are bound to.
+	Device string
+	// Addrs, at most one per family, are what sockets are bound to; a family
+	// without an address gets no socket. Empty: any address, both families.
+	Addrs []netip.Addr
+
+	IKEPort, NATTPort uint16 // 0 means 500 and 4500
+	Queues            int    // sockets of the NAT traversal port; 0 means 1
+	NoRaw             bool   // no raw sockets: neither raw ESP, AH nor clear packets
+}
+
+// Host is the Underlay of real sockets.
+type Host struct {
+	o         Options
+	ike, natt [2][]*socket // by family: IPv4, IPv6
+	raw       [2][]*socket // ESP, AH
+	clear     [2]*socket
+
+	receivers []Receiver
+	ikeCh     chan Datagram
+	ikeWait   sync.WaitGroup // goroutines that send into ikeCh
+	reading   sync.RWMutex   // held for reading by whoever sends into ikeCh
+	closed    bool           // under reading
+
+	ikeMu  sync.Mutex
+	ikeOut *sender // under ikeMu
+
+	device string // whose MTU counts
+	tooBig atomic.Pointer[func(TooBig)]
+	drops  counters
+}
+
+// Open opens the sockets. IPv6 is left out where the kernel has none.
+func Open(o Options) (*Host, error) {
+	if o.IKEPort == 0 {
+		o.IKEPort = 500
+	}
+	if o.NATTPort == 0 {
+		o.NATTPort = 4500
+	}
+	o.Queues = max(o.Queues, 1)
+	h := &Host{o: o, ikeCh: make(chan Datagram, ikeQueue), device: o.Device}
+	h.ikeOut = h.newSender(0)
+	if h.device == "" {
+		h.device = deviceOf(o.Addrs)
+	}
+	for f, v6 := range []bool{false, true} {
+		addr, want := address(o.Addrs, v6)
+		if !want {
+			continue
+		}
+		err := h.openFamily(f, v6, addr)
+		if v6 && len(o.Addrs) == 0 && (errors.Is(err, unix.EAFNOSUPPORT) || errors.Is(err, unix.EADDRNOTAVAIL)) {
+			continue
+		}
+		if err != nil {
+			h.Close()
+			return nil, err
+		}
+	}
+	h.start()
+	return h, nil
+}
+
+// address picks the address of a family; want is false when addrs excludes it.
+func address(addrs []netip.Addr, v6 bool) (a netip.Addr, want bool) {
+	for _, a := range addrs {
+		if a.Is6() == v6 {
+			return a, true
+		}
+	}
+	return netip.Addr{}, len(addrs) == 0
+}
+
+func (h *Host) openFamily(f int, v6 bool, addr netip.Addr) error {
+	base := spec{v6: v6, addr: addr, device: h.o.Device}
+	add := func(list *[]*socket, what string, change func(*spec)) error {
+		p := base
+		change(&p)
+		s, err := open(p)
+		if err != nil {
+			return fmt.Errorf("open %s socket: %w", what, err)
+		}
+		*list = append(*list, s)
+		return nil
+	}
+	err := add(&h.ike[f], "IKE", func(p *spec) { p.typ, p.port = unix.SOCK_DGRAM, h.o.IKEPort })
+	for i := 0; i < h.o.Queues && err == nil; i++ {
+		err = add(&h.natt[f], "NAT traversal", func(p *spec) {
+			p.typ, p.port, p.reuse, p.gro = unix.SOCK_DGRAM, h.o.NATTPort, h.o.Queues > 1, true
+		})
+	}
+	if err == nil && h.o.Queues > 1 {
+		if err = h.natt[f][0].steer(h.o.Queues); err != nil {
+			err = fmt.Errorf("steer by SPI: %w", err)
+		}
+	}
+	if err != nil || h.o.NoRaw {
+		return err
+	}
+	for _, proto := range []ipsec.Proto{ipsec.ESP, ipsec.AH} {
+		if err := add(&h.raw[f], proto.String(), func(p *spec) { p.typ, p.proto = unix.SOCK_RAW, int(proto) }); err != nil {
+			return err
+		}
+	}
+	var clear []*socket
+	// IPPROTO_RAW sends whole packets with their IP header and receives none.
+	if err := add(&clear, "clear", func(p *spec) { p.typ, p.proto, p.addr = unix.SOCK_RAW, unix.IPPROTO_RAW, netip.Addr{} }); err != nil {
+		return err
+	}
+	h.clear[f] = clear[0]
+	return nil
+}
+
+func (h *Host) start() {
+	for f := range h.natt {
+		for _, s := range append(append([]*socket(nil), h.natt[f]...), h.raw[f]...) {
+			h.receivers = append(h.receivers, newReceiver(h, s))
+		}
+		for _, s := range h.ike[f] {
+			h.ikeWait.Add(1)
+			go h.readIKE(newReceiver(h, s))
+		}
+	}
+}
+
+// readIKE reads the IKE port until Close.
+func (h *Host) readIKE(r *receiver) {
+	defer h.ikeWait.Done()
+	for {
+		n, err := r.recv()
+		if err != nil {
+			return
+		}
+		for i := range n {
+			// NAT keepalives may come here too from old peers.
+			if a := r.arrival(i); len(a.Data) > 1 {
+				h.deliverIKE(a.Local, h.o.IKEPort, a.Remote, a.Data)
+			}
+		}
+	}
+}
+
+func (h *Host) deliverIKE(local netip.Addr, port uint16, remote netip.AddrPort, msg []byte) {
+	h.reading.RLock()
+	defer h.reading.RUnlock()
+	if h.closed {
+		return
+	}
+	select {
+	case h.ikeCh <- Datagram{netip.AddrPortFrom(local, port), remote, append([]byte(nil), msg...)}:
+	default:
+		h.drops.ikeFull.Add(1)
+	}
+}
+
+// Receivers implements Underlay.
+func (h *Host) Receivers() []Receiver { return h.receivers }
+
+// IKE implements Underlay.
+func (h *Host) IKE() <-chan Datagram { return h.ikeCh }
+
+// Drops implements Underlay.
+func (h *Host) Drops() []ipsec.Counter { return h.drops.list() }
+
+// NotifyTooBig implements Underlay.
+func (h *Host) NotifyTooBig(f func(TooBig)) { h.tooBig.Store(&f) }
+
+// MTU implements Underlay. It asks the kernel, so it follows changes.
+func (h *Host) MTU() int {
+	const usual = 1500
+	if h.device == "" {
+		return usual
+	}
+	ifi, err := net.InterfaceByName(h.device)
+	if err != nil || ifi.MTU < 68 {
+		return usual
+	}
+	return min(ifi.MTU, 65535)
+}
+
+// deviceOf returns the device that holds one of addrs.
+func deviceOf(addrs []netip.Addr) string {
+	ifs, _ := net.Interfaces()
+	for _, ifi := range ifs {
+		list, _ := ifi.Addrs()
+		for _, a := range list {
+			p, err := netip.ParsePrefix(a.String())
+			for _, want := range addrs {
+				if err == nil && p.Addr().Unmap() == want {
+					return ifi.Name
+				}
+			}
+		}
+	}
+	return ""
+}
+
+// Close implements Underlay: it ends all Reads, then closes IKE.
+func (h *Host) Close() error {
+	h.reading.Lock()
+	was := h.closed
+	h.closed = true
+	h.reading.Unlock()
+	if was {
+		return nil
+	}
+	var errs []error
+	for f := range h.natt {
+		for _, list := range [][]*socket{h.ike[f], h.natt[f], h.raw[f], {h.clear[f]}} {
+			for _, s := range list {
+				if s != nil {
+					errs = append(errs, s.file.Close())
+				}
+			}
+		}
+	}
+	h.ikeWait.Wait()
+	close(h.ikeCh)
+	return errors.Join(errs...)
+}

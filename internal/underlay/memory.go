@@ -1,0 +1,202 @@
+package underlay
+
+import (
+	"bytes"
+	"net/netip"
+	"os"
+	"slices"
+	"sync"
+
+	"cygnet/internal/ipsec"
+)
+
+// memoryDepth is how many arrivals wait in a Memory; more are lost, as on any
+// wire.
+const memoryDepth = 4096
+
+// Memory is an Underlay without sockets, one end of a wire.
+type Memory struct {
+	addrs []netip.Addr
+	peer  *Memory
+	mtu   int
+	in    chan Arrival
+	ike   chan Datagram
+	clear chan []byte
+	drops counters
+
+	mu        sync.Mutex
+	closed    bool
+	intercept func(Arrival) []Arrival
+	tooBig    func(TooBig)
+	done      chan struct{}
+}
+
+// NewPair returns the two ends of a wire with an MTU of 1500, which own the
+// addresses given.
+func NewPair(a, b []netip.Addr) (*Memory, *Memory) {
+	end := func(addrs []netip.Addr) *Memory {
+		return &Memory{addrs: addrs, mtu: 1500, in: make(chan Arrival, memoryDepth),
+			ike: make(chan Datagram, ikeQueue), clear: make(chan []byte, memoryDepth), done: make(chan struct{})}
+	}
+	x, y := end(a), end(b)
+	x.peer, y.peer = y, x
+	return x, y
+}
+
+// Intercept sets what happens to each arrival on its way to this end: f
+// returns what arrives instead. It may keep and change what it is given.
+func (m *Memory) Intercept(f func(Arrival) []Arrival) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.intercept = f
+}
+
+// SetMTU sets the MTU of this end's device; longer messages with DF fail.
+func (m *Memory) SetMTU(mtu int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.mtu = mtu
+}
+
+// ReportTooBig plays an ICMP report.
+func (m *Memory) ReportTooBig(t TooBig) {
+	m.mu.Lock()
+	f := m.tooBig
+	m.mu.Unlock()
+	if f != nil {
+		f(t)
+	}
+}
+
+// Clear delivers what this end was sent by SendClear of the other.
+func (m *Memory) Clear() <-chan []byte { return m.clear }
+
+// MTU implements Underlay.
+func (m *Memory) MTU() int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.mtu
+}
+
+// NotifyTooBig implements Underlay.
+func (m *Memory) NotifyTooBig(f func(TooBig)) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.tooBig = f
+}
+
+// Receivers implements Underlay.
+func (m *Memory) Receivers() []Receiver { return []Receiver{(*memoryReceiver)(m)} }
+
+// NewSender implements Underlay.
+func (m *Memory) NewSender(int) Sender { return (*memorySender)(m) }
+
+// IKE implements Underlay.
+func (m *Memory) IKE() <-chan Datagram { return m.ike }
+
+// Drops implements Underlay.
+func (m *Memory) Drops() []ipsec.Counter { return m.drops.list() }
+
+// SendIKE implements Underlay.
+func (m *Memory) SendIKE(local, remote netip.AddrPort, msg []byte) error {
+	p := m.peer
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed || !slices.Contains(p.addrs, remote.Addr()) {
+		return nil
+	}
+	select {
+	case p.ike <- Datagram{Local: remote, Remote: local, Msg: bytes.Clone(msg)}:
+	default:
+		p.drops.ikeFull.Add(1)
+	}
+	return nil
+}
+
+// SendKeepalive implements Underlay; the other end drops it.
+func (m *Memory) SendKeepalive(_, _ netip.AddrPort) error { return nil }
+
+// Close implements Underlay.
+func (m *Memory) Close() error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if !m.closed {
+		m.closed = true
+		close(m.done)
+		close(m.ike)
+	}
+	return nil
+}
+
+// Deliver makes a arrive at this end, whatever the other end does.
+func (m *Memory) Deliver(a Arrival) {
+	m.mu.Lock()
+	f := m.intercept
+	m.mu.Unlock()
+	list := []Arrival{a}
+	if f != nil {
+		list = f(a)
+	}
+	for _, a := range list {
+		select {
+		case m.in <- a:
+		default:
+		}
+	}
+}
+
+type memoryReceiver Memory
+
+func (r *memoryReceiver) Read() ([]Arrival, error) {
+	select {
+	case a := <-r.in:
+		return []Arrival{a}, nil
+	case <-r.done:
+		return nil, os.ErrClosed
+	}
+}
+
+type memorySender Memory
+
+func (s *memorySender) Send(msgs []Message) (res Result) {
+	m := (*Memory)(s)
+	for i := range msgs {
+		msg := &msgs[i]
+		if msg.DF && min(msg.Seg, len(msg.Data))+overhead(msg) > m.MTU() {
+			res.TooBig++
+			continue
+		}
+		if !slices.Contains(m.peer.addrs, msg.Remote.Addr()) {
+			continue
+		}
+		a := Arrival{Proto: msg.Proto, Encap: msg.Encap, Local: msg.Remote.Addr(), TOS: msg.TOS,
+			Data: bytes.Clone(msg.Data), Seg: msg.Seg, Remote: netip.AddrPortFrom(msg.Local, 0)}
+		if msg.Encap {
+			a.Remote = netip.AddrPortFrom(msg.Local, 4500)
+		}
+		m.peer.Deliver(a)
+	}
+	return res
+}
+
+func overhead(m *Message) int {
+	n := 20
+	if m.Remote.Addr().Is6() {
+		n = 40
+	}
+	if m.Encap {
+		n += 8
+	}
+	return n
+}
+
+func (s *memorySender) SendClear(packets [][]byte) (res Result) {
+	for _, p := range packets {
+		select {
+		case s.peer.clear <- bytes.Clone(p):
+		default:
+			res.Failed++
+		}
+	}
+	return res
+}

@@ -1,0 +1,101 @@
+// Package underlay is the network outside the tunnels: the UDP sockets of IKE
+// and of ESP in UDP, raw sockets for ESP and AH, and the raw way out for
+// packets that policy lets pass in clear. It splits IKE from ESP (RFC 3948)
+// and knows nothing of SAs. NewPair is the same in memory, for tests.
+//
+// A Receiver and a Sender belong to one goroutine each; all other methods may
+// be called from any.
+package underlay
+
+import (
+	"net/netip"
+
+	"cygnet/internal/ipsec"
+)
+
+// Underlay is the sockets of one physical device.
+type Underlay interface {
+	// Receivers are the sources of ESP and AH. Each wants a goroutine.
+	Receivers() []Receiver
+	// NewSender returns a way out for one goroutine, which shares sockets with
+	// the others of the same worker number modulo the number of queues.
+	NewSender(worker int) Sender
+	// MTU is the physical device's, in octets.
+	MTU() int
+	// NotifyTooBig sets what is called, from a receiver's goroutine, when the
+	// network reports an ESP packet of ours as too long.
+	NotifyTooBig(func(TooBig))
+
+	// IKE delivers IKE messages of all ports, without non-ESP marker. It is
+	// bounded; what does not fit is dropped and counted. Closed by Close.
+	IKE() <-chan Datagram
+	// SendIKE sends msg from local, whose port says by which socket, and adds
+	// the non-ESP marker where that is the NAT traversal port.
+	SendIKE(local, remote netip.AddrPort, msg []byte) error
+	// SendKeepalive sends a NAT keepalive, RFC 3948 section 2.3.
+	SendKeepalive(local, remote netip.AddrPort) error
+
+	// Drops tells what went nowhere here, in fixed order.
+	Drops() []ipsec.Counter
+	Close() error
+}
+
+// Datagram is one IKE message.
+type Datagram struct {
+	Local, Remote netip.AddrPort
+	Msg           []byte // owned by whoever receives it
+}
+
+// Receiver delivers protected packets.
+type Receiver interface {
+	// Read blocks until something arrives. The result and the octets it points
+	// to, which the caller may change, are valid until the next Read. After
+	// Close the error is os.ErrClosed.
+	Read() ([]Arrival, error)
+}
+
+// Arrival is one ESP or AH packet, or a train of them that came from one
+// address together (UDP_GRO), of any mixture of SAs.
+type Arrival struct {
+	Proto  ipsec.Proto
+	Encap  bool           // came in UDP
+	Remote netip.AddrPort // port 0 unless Encap
+	Local  netip.Addr
+	TOS    uint8 // of the outer header; of the first packet in a train
+	Data   []byte
+	Seg    int // length of each packet of a train but the last
+}
+
+// Message is one ESP or AH packet to send, or a train of them.
+type Message struct {
+	Proto  ipsec.Proto
+	Encap  bool
+	Local  netip.Addr     // source; the zero value leaves it to the routing table
+	Remote netip.AddrPort // port ignored unless Encap
+	TOS    uint8
+	DF     bool // never fragment
+	Data   []byte
+	Seg    int // length of each packet of a train but the last; trains need Encap
+}
+
+// Sender sends for one goroutine.
+type Sender interface {
+	// Send sends msgs in order and blocks while the socket is full.
+	Send(msgs []Message) Result
+	// SendClear sends finished IP packets as they are, none longer than MTU.
+	SendClear(packets [][]byte) Result
+}
+
+// Result counts the packets of one Send that did not leave.
+type Result struct {
+	TooBig int // longer than the device's MTU, with DF
+	Failed int // no route, no buffers, refused by the kernel
+}
+
+// TooBig is an ICMP report about a packet of ours.
+type TooBig struct {
+	Remote netip.Addr
+	Proto  ipsec.Proto
+	SPI    ipsec.SPI // quoted by the report; reports that quote too little are dropped
+	MTU    int       // of the outer packet, unchecked
+}

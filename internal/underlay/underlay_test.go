@@ -1,0 +1,237 @@
+package underlay
+
+import (
+	"bytes"
+	"errors"
+	"net/netip"
+	"os"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"cygnet/internal/ipsec"
+)
+
+// TestSplit compares split with a walk packet by packet.
+func TestSplit(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		seg := rapid.IntRange(1, 40).Draw(t, "seg")
+		var b []byte
+		for range rapid.IntRange(1, 20).Draw(t, "packets") {
+			p := bytes.Repeat([]byte{byte(rapid.IntRange(0, 2).Draw(t, "fill"))}, seg)
+			if rapid.Bool().Draw(t, "keepalive") && seg == 1 {
+				p[0] = 0xff
+			}
+			b = append(b, p...)
+		}
+		b = append(b, make([]byte, rapid.IntRange(0, seg-1).Draw(t, "last"))...)
+		var want, got []kind
+		for rest := b; len(rest) > 0; rest = rest[min(seg, len(rest)):] {
+			want = append(want, classify(rest[:min(seg, len(rest))]))
+		}
+		var all []byte
+		split(b, seg, func(run []byte) {
+			all = append(all, run...)
+			for ; len(run) > 0; run = run[min(seg, len(run)):] {
+				got = append(got, kindESP)
+			}
+		}, func(k kind, p []byte) {
+			all = append(all, p...)
+			got = append(got, k)
+		})
+		if !bytes.Equal(all, b) {
+			t.Fatal("octets lost or moved")
+		}
+		if len(got) != len(want) {
+			t.Fatalf("got %v, want %v", got, want)
+		}
+		for i := range got {
+			if got[i] != want[i] {
+				t.Fatalf("got %v, want %v", got, want)
+			}
+		}
+	})
+}
+
+// pair opens two hosts on loopback addresses with ports nobody needs.
+func pair(t *testing.T, v6, raw bool) (a, b *Host, addrA, addrB netip.Addr) {
+	t.Helper()
+	addrA, addrB = netip.MustParseAddr("127.50.0.1"), netip.MustParseAddr("127.50.0.2")
+	portA, portB := uint16(45500), uint16(45500)
+	if v6 {
+		addrA, addrB = netip.IPv6Loopback(), netip.IPv6Loopback()
+		portB = 46500
+	}
+	a = openHost(t, addrA, portA, raw)
+	b = openHost(t, addrB, portB, raw)
+	return a, b, addrA, addrB
+}
+
+func openHost(t *testing.T, addr netip.Addr, port uint16, raw bool) *Host {
+	t.Helper()
+	h, err := Open(Options{Addrs: []netip.Addr{addr}, IKEPort: port, NATTPort: port + 1, NoRaw: !raw, Queues: 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { h.Close() })
+	return h
+}
+
+// esp builds an ESP-like packet whose SPI the steering sends to queue 1.
+func esp(fill byte, n int) []byte {
+	p := bytes.Repeat([]byte{fill}, n)
+	copy(p, []byte{0, 0, 0x20, 0x01})
+	return p
+}
+
+func TestTrainsOverUDP(t *testing.T) {
+	for _, v6 := range []bool{false, true} {
+		for _, noGSO := range []bool{false, true} {
+			a, b, addrA, addrB := pair(t, v6, false)
+			for f := range a.natt {
+				for _, s := range a.natt[f] {
+					s.noGSO.Store(noGSO)
+				}
+			}
+			train := append(append(esp(1, 700), esp(2, 700)...), esp(3, 100)...)
+			res := a.NewSender(0).Send([]Message{{Encap: true, Proto: ipsec.ESP, Local: addrA, TOS: 0x2e << 2,
+				Remote: netip.AddrPortFrom(addrB, b.o.NATTPort), Data: train, Seg: 700}})
+			if res != (Result{}) {
+				t.Fatalf("v6 %v noGSO %v: %+v", v6, noGSO, res)
+			}
+			got := collect(t, b.Receivers()[1], len(train), func(x Arrival) {
+				if x.Local != addrB || x.Remote != netip.AddrPortFrom(addrA, a.o.NATTPort) || !x.Encap || x.TOS != 0x2e<<2 {
+					t.Errorf("v6 %v: arrival from %v to %v TOS %#x", v6, x.Remote, x.Local, x.TOS)
+				}
+			})
+			if !bytes.Equal(got, train) {
+				t.Errorf("v6 %v noGSO %v: %d octets arrived, changed", v6, noGSO, len(got))
+			}
+			a.Close()
+			b.Close()
+		}
+	}
+}
+
+// collect reads until n octets of ESP have arrived.
+func collect(t *testing.T, r Receiver, n int, check func(Arrival)) (got []byte) {
+	t.Helper()
+	for len(got) < n {
+		list, err := r.Read()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, x := range list {
+			check(x)
+			got = append(got, x.Data...)
+		}
+	}
+	return got
+}
+
+func TestIKEOnBothPorts(t *testing.T) {
+	a, b, addrA, addrB := pair(t, false, false)
+	go b.Receivers()[0].Read() // socket 0 gets the IKE of port 4500
+	for _, port := range []uint16{a.o.IKEPort, a.o.NATTPort} {
+		local, remote := netip.AddrPortFrom(addrA, port), netip.AddrPortFrom(addrB, port)
+		if err := a.SendKeepalive(local, remote); err != nil {
+			t.Fatal(err)
+		}
+		if err := a.SendIKE(local, remote, []byte("hello")); err != nil {
+			t.Fatal(err)
+		}
+		select {
+		case d := <-b.IKE():
+			if d.Local != remote || d.Remote != local || string(d.Msg) != "hello" {
+				t.Errorf("port %d: got %q from %v to %v", port, d.Msg, d.Remote, d.Local)
+			}
+		case <-time.After(5 * time.Second):
+			t.Fatalf("port %d: nothing arrived", port)
+		}
+	}
+	b.Close()
+	if _, ok := <-b.IKE(); ok {
+		t.Error("IKE is open after Close")
+	}
+	if _, err := b.Receivers()[0].Read(); !errors.Is(err, os.ErrClosed) {
+		t.Errorf("Read after Close: %v", err)
+	}
+}
+
+// TestRefusalIsNoFailure sends to a closed port: the ICMP reports must not
+// lose later packets nor stop the receiver.
+func TestRefusalIsNoFailure(t *testing.T) {
+	a, b, addrA, addrB := pair(t, false, false)
+	s := a.NewSender(0)
+	closed := netip.AddrPortFrom(addrB, 9)
+	for _, r := range a.Receivers() { // the kernel reports to either socket of the port
+		go r.Read()
+	}
+	for i := range 20 {
+		if res := s.Send([]Message{{Encap: true, Local: addrA, Remote: closed, Data: esp(1, 100), Seg: 100}}); res != (Result{}) {
+			t.Fatalf("packet %d to a closed port: %+v", i, res)
+		}
+	}
+	s.Send([]Message{{Encap: true, Local: addrA, Remote: netip.AddrPortFrom(addrB, b.o.NATTPort), Data: esp(7, 100), Seg: 100}})
+	if got := collect(t, b.Receivers()[1], 100, func(Arrival) {}); !bytes.Equal(got, esp(7, 100)) {
+		t.Error("the packet after the reports did not arrive whole")
+	}
+	deadline := time.Now().Add(5 * time.Second)
+	for count(a, "icmp_unreachable") == 0 {
+		if time.Now().After(deadline) {
+			t.Fatal("ICMP reports were not counted")
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
+
+func count(h *Host, reason string) uint64 {
+	for _, c := range h.Drops() {
+		if c.Reason == reason {
+			return c.Count
+		}
+	}
+	return 0
+}
+
+func TestRawESP(t *testing.T) {
+	if os.Geteuid() != 0 {
+		if os.Getenv("CI") == "true" {
+			t.Fatal("not root: raw sockets need CAP_NET_RAW")
+		}
+		t.Skip("not root: raw sockets need CAP_NET_RAW")
+	}
+	for _, v6 := range []bool{false, true} {
+		a, b, addrA, addrB := pair(t, v6, true)
+		if res := a.NewSender(0).Send([]Message{{Proto: ipsec.ESP, Local: addrA, Remote: netip.AddrPortFrom(addrB, 0),
+			TOS: 4, DF: true, Data: esp(9, 200), Seg: 200}}); res != (Result{}) {
+			t.Fatalf("v6 %v: %+v", v6, res)
+		}
+		got := collect(t, b.Receivers()[2], 200, func(x Arrival) {
+			if x.Proto != ipsec.ESP || x.Encap || x.Local != addrB || x.Remote.Addr() != addrA || x.TOS != 4 {
+				t.Errorf("v6 %v: arrival %+v", v6, x)
+			}
+		})
+		if !bytes.Equal(got, esp(9, 200)) {
+			t.Errorf("v6 %v: packet changed", v6)
+		}
+		a.Close()
+		b.Close()
+	}
+}
+
+func TestSendAllocatesNothing(t *testing.T) {
+	a, b, addrA, addrB := pair(t, false, false)
+	s := a.NewSender(0)
+	msgs := []Message{{Encap: true, Local: addrA, Remote: netip.AddrPortFrom(addrB, b.o.NATTPort), Data: esp(1, 1400), Seg: 700}}
+	r := b.Receivers()[1]
+	if n := testing.AllocsPerRun(200, func() {
+		s.Send(msgs)
+		if _, err := r.Read(); err != nil {
+			t.Fatal(err)
+		}
+	}); n != 0 {
+		t.Errorf("%v allocations per send and receive", n)
+	}
+}
