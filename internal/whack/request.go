@@ -1,0 +1,97 @@
+package whack
+
+import (
+	"encoding/json"
+	"net/netip"
+)
+
+// Op is what a request asks for.
+type Op string
+
+// The operations. Those of `ipsec auto` and the short verbs take Args.Name.
+const (
+	OpAdd     Op = "add"     // read the connection from the configuration and define it
+	OpDelete  Op = "delete"  // forget it and all that was built on it
+	OpReplace Op = "replace" // delete, if there, and add, without a gap in routing
+	OpUp      Op = "up"      // initiate; replies until the outcome unless Args.Async
+	OpDown    Op = "down"    // delete its SAs; the route stays
+	OpRoute   Op = "route"   // route and trap
+	OpUnroute Op = "unroute" // undo
+
+	OpListen        Op = "listen" // --ready: find interfaces, reload secrets and groups
+	OpUnlisten      Op = "unlisten"
+	OpReload        Op = "reload" // what SIGHUP does: configuration, secrets and all
+	OpReadSecrets   Op = "rereadsecrets"
+	OpReadGroups    Op = "rereadgroups"
+	OpReadAll       Op = "rereadall"
+	OpListKeys      Op = "listpubkeys"
+	OpStatus        Op = "status"        // Status
+	OpTrafficStatus Op = "trafficstatus" // Traffic
+	OpEroutes       Op = "eroute"        // Eroutes
+	OpSAs           Op = "spi"           // SAs
+	OpLook          Op = "look"          // Look
+	OpPing          Op = "ping"          // answers once start-up work is queued
+	OpDebug         Op = "debug"         // Args.Debug: areas to log; empty: none
+	OpMyID          Op = "myid"          // Args.ID
+	OpDeleteState   Op = "deletestate"   // Args.Serial
+	OpRekey         Op = "rekey"         // Args.Name or Args.Serial, now
+	OpCrash         Op = "crash"         // Args.Addr: drop all SAs with that peer
+	OpShutdown      Op = "shutdown"
+)
+
+// ops lists every operation and what it needs; the decoder refuses others.
+var ops = map[Op]need{
+	OpAdd: needName, OpDelete: needName, OpReplace: needName, OpUp: needName,
+	OpDown: needName, OpRoute: needName, OpUnroute: needName,
+	OpListen: 0, OpUnlisten: 0, OpReload: 0, OpReadSecrets: 0, OpReadGroups: 0, OpReadAll: 0,
+	OpListKeys: 0, OpStatus: 0, OpTrafficStatus: 0, OpEroutes: 0, OpSAs: 0, OpLook: 0,
+	OpPing: 0, OpDebug: 0, OpMyID: 0, OpDeleteState: needSerial, OpRekey: 0, OpCrash: needAddr,
+	OpShutdown: 0,
+}
+
+type need uint8
+
+const (
+	needName need = iota + 1
+	needSerial
+	needAddr
+)
+
+// Reading reports whether op only looks.
+func (op Op) Reading() bool {
+	switch op {
+	case OpListKeys, OpStatus, OpTrafficStatus, OpEroutes, OpSAs, OpLook, OpPing:
+		return true
+	}
+	return false
+}
+
+// Request is what a client sends.
+type Request struct {
+	Op   Op   `json:"op"`
+	Args Args `json:"args,omitzero"`
+}
+
+// Args are the arguments of all operations; each uses a few.
+type Args struct {
+	Name   string     `json:"name,omitempty"`   // connection, or the name in the file of several
+	Config string     `json:"config,omitempty"` // absolute path of another ipsec.conf, for add and replace
+	Async  bool       `json:"async,omitempty"`  // up: answer once it is queued
+	Serial uint32     `json:"serial,omitempty"` // state number, #n
+	Addr   netip.Addr `json:"addr,omitzero"`
+	ID     string     `json:"id,omitempty"`
+	Debug  []string   `json:"debug,omitempty"`
+	UTC    bool       `json:"utc,omitempty"`
+}
+
+// Reply is one line of an answer.
+type Reply struct {
+	Code int    `json:"code"`           // class number, printed as NNN; see codes.go
+	Text string `json:"text,omitempty"` // one line without line ends
+
+	// On the last reply only.
+	Final  bool            `json:"final,omitempty"`
+	Exit   Exit            `json:"exit,omitempty"`   // of auto and the short verbs
+	Reason string          `json:"reason,omitempty"` // symbolic, "" when done
+	JSON   json.RawMessage `json:"json,omitempty"`   // what a reading operation found
+}
