@@ -96,6 +96,7 @@ type KE struct {
 	Name     string
 	Conf     []string
 	Public   int // octets of the initiator's public value
+	Answer   int // octets of the responder's, another number for a KEM only
 	Obsolete string
 
 	// New makes the initiator's half from octets of rand.
