@@ -1,0 +1,180 @@
+package lab
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+)
+
+const (
+	charonPath = "/usr/lib/ipsec/charon"
+	pluginDir  = "/usr/lib/ipsec/plugins"
+)
+
+// HaveCharon reports whether strongSwan is installed with what the lab needs:
+// charon, swanctl and the userspace data plane.
+func HaveCharon() bool {
+	_, ctl := exec.LookPath("swanctl")
+	for _, f := range []string{charonPath, pluginFile("kernel-libipsec"), pluginFile("vici")} {
+		if _, err := os.Stat(f); err != nil {
+			return false
+		}
+	}
+	return ctl == nil
+}
+
+// Plugins in load order. Of several that offer one thing, the first wins:
+// ciphers that use the processor's instructions stand before those that do
+// not, and kernel-libipsec before kernel-netlink, which then still supplies
+// routes and addresses. Those that a build lacks are left out.
+var charonPlugins = strings.Fields(`aesni openssl aes sha2 sha1 md5 mgf1 random drbg nonce
+	x509 revocation constraints pubkey pkcs1 pkcs7 pkcs8 pkcs12 pem dnskey sshkey
+	gmp curve25519 chapoly xcbc cmac hmac kdf ctr ccm gcm
+	kernel-libipsec kernel-netlink socket-default vici updown counters`)
+
+func pluginFile(name string) string {
+	return filepath.Join(pluginDir, "libstrongswan-"+name+".so")
+}
+
+// CharonConfig is what one strongSwan daemon is given.
+type CharonConfig struct {
+	Swanctl string            // text of swanctl.conf
+	Files   map[string]string // beside it, such as "private/key.pem", "pubkey/peer.pem"
+	Options []string          // lines inside the charon section of strongswan.conf
+}
+
+// Charon is a running strongSwan daemon. Its data plane is libipsec: userspace
+// ESP behind a TUN device, tunnel mode, always in UDP.
+type Charon struct {
+	*Process
+	host *Host
+	dir  string
+	env  []string
+}
+
+// StartCharon starts strongSwan on the host and loads its configuration.
+func (l *Lab) StartCharon(ctx context.Context, h *Host, conf CharonConfig) (*Charon, error) {
+	c := &Charon{host: h, dir: filepath.Join(h.Dir, "charon")}
+	c.env = []string{
+		"STRONGSWAN_CONF=" + filepath.Join(c.dir, "strongswan.conf"),
+		"SWANCTL_DIR=" + filepath.Join(c.dir, "swanctl"),
+	}
+	if err := c.write(conf); err != nil {
+		return nil, fmt.Errorf("strongSwan on %s: %w", h.Name, err)
+	}
+	// charon keeps its pid file and socket in /run, by its build: it gets a
+	// /run of its own in a mount namespace of its own.
+	script := fmt.Sprintf("mount --bind %s /run && exec %s", filepath.Join(c.dir, "run"), charonPath)
+	cmd := exec.Command("/bin/sh", "-c", script)
+	cmd.Env = append(os.Environ(), c.env...)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNS}
+	p, err := h.Start(cmd, filepath.Join(c.dir, "stdout"))
+	if err != nil {
+		return nil, err
+	}
+	c.Process = p
+	l.Defer(func() error { p.Stop(3 * time.Second); return nil })
+	if !WaitFor(20*time.Second, c.ready) {
+		return nil, fmt.Errorf("strongSwan on %s does not come up:\n%s", h.Name, c.Log())
+	}
+	if out, err := c.Swanctl(ctx, "--load-all", "--noprompt"); err != nil {
+		return nil, fmt.Errorf("%w\n%s\n%s", err, out, c.Log())
+	}
+	return c, nil
+}
+
+func (c *Charon) socket() string { return filepath.Join(c.dir, "run", "charon.vici") }
+
+// ready is also true when the daemon has ended, which the next command reports.
+func (c *Charon) ready() bool {
+	select {
+	case <-c.Done():
+		return true
+	default:
+		_, err := os.Stat(c.socket())
+		return err == nil
+	}
+}
+
+func (c *Charon) write(conf CharonConfig) error {
+	files := map[string]string{
+		"strongswan.conf":      c.settings(conf.Options),
+		"swanctl/swanctl.conf": conf.Swanctl,
+	}
+	for name, text := range conf.Files {
+		files["swanctl/"+name] = text
+	}
+	for name, text := range files {
+		path := filepath.Join(c.dir, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			return err
+		}
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			return err
+		}
+	}
+	return os.MkdirAll(filepath.Join(c.dir, "run"), 0o755)
+}
+
+// settings is strongswan.conf: retransmissions end early, as nobody in a test
+// waits three minutes.
+func (c *Charon) settings(options []string) string {
+	var plugins []string
+	for _, p := range charonPlugins {
+		if _, err := os.Stat(pluginFile(p)); err == nil {
+			plugins = append(plugins, p)
+		}
+	}
+	return fmt.Sprintf(`charon {
+	load = %s
+	retransmit_timeout = 1.0
+	retransmit_tries = 3
+	filelog {
+		lab {
+			path = %s
+			time_format = %%H:%%M:%%S
+			time_add_ms = yes
+			flush_line = yes
+			default = 1
+			ike = 2
+			cfg = 2
+			knl = 2
+		}
+	}
+	%s
+}
+`, strings.Join(plugins, " "), c.logFile(), strings.Join(options, "\n\t"))
+}
+
+func (c *Charon) logFile() string { return filepath.Join(c.dir, "charon.log") }
+
+// Log is what the daemon has logged.
+func (c *Charon) Log() string {
+	var text strings.Builder
+	for _, f := range []string{filepath.Join(c.dir, "stdout"), c.logFile()} {
+		b, err := os.ReadFile(f)
+		if err == nil {
+			text.Write(b)
+		}
+	}
+	return text.String()
+}
+
+// Swanctl runs a swanctl command against the daemon. It returns its output,
+// and an error unless its exit code is 0.
+func (c *Charon) Swanctl(ctx context.Context, args ...string) (string, error) {
+	full := append(args, "--uri", "unix://"+c.socket())
+	r, err := c.host.Run(ctx, c.env, "swanctl", full...)
+	if err != nil {
+		return "", err
+	}
+	if r.Exit != 0 {
+		return r.Output(), fmt.Errorf("swanctl %s on %s: exit %d: %s", strings.Join(args, " "), c.host.Name, r.Exit, strings.TrimSpace(r.Output()))
+	}
+	return r.Output(), nil
+}
