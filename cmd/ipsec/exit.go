@@ -5,45 +5,13 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
-)
 
-// Exit codes of auto, manual, setup, check and the short verbs (contract).
-const (
-	exitOK         = 0
-	exitFailed     = 1
-	exitUsage      = 2
-	exitNotRunning = 3
-	exitPermission = 4
-	exitNoConn     = 5
-	exitConfig     = 6
-	exitProposal   = 10
-	exitAuth       = 11
-	exitSilent     = 12
-	exitSelectors  = 13
-	exitPlane      = 14
+	"cygnet/internal/whack"
 )
-
-var exitMeanings = []struct {
-	code int
-	text string
-}{
-	{exitOK, "done"},
-	{exitFailed, "failed"},
-	{exitUsage, "usage: the words of the command line are wrong"},
-	{exitNotRunning, "not running: no daemon answers on the control socket"},
-	{exitPermission, "not permitted: run it as root"},
-	{exitNoConn, "no such connection"},
-	{exitConfig, "bad configuration (file:line is printed)"},
-	{exitProposal, "peer refused the proposal: no common algorithm"},
-	{exitAuth, "authentication failed"},
-	{exitSilent, "peer silent"},
-	{exitSelectors, "traffic selectors refused"},
-	{exitPlane, "data plane error"},
-}
 
 // exitError ends the process with code; err is printed unless nil.
 type exitError struct {
-	code int
+	code whack.Exit
 	err  error
 }
 
@@ -56,8 +24,17 @@ func (e *exitError) Error() string {
 
 func (e *exitError) Unwrap() error { return e.err }
 
-func fail(code int, format string, args ...any) error {
+func fail(code whack.Exit, format string, args ...any) error {
 	return &exitError{code, fmt.Errorf(format, args...)}
+}
+
+// ended is the error of a command whose daemon answered with a final exit
+// code, nil if that is 0; what went wrong has been printed by then.
+func ended(code whack.Exit) error {
+	if code == whack.ExitDone {
+		return nil
+	}
+	return &exitError{code: code}
 }
 
 // newHelp replaces cobra's help so that topics which are no commands can be
@@ -73,7 +50,7 @@ func newHelp(root *cobra.Command) *cobra.Command {
 			}
 			target, rest, err := root.Find(args)
 			if err != nil || len(rest) > 0 {
-				return fail(exitUsage, "no help on `%s'", strings.Join(args, " "))
+				return fail(whack.ExitUsage, "no help on `%s'", strings.Join(args, " "))
 			}
 			return target.Help()
 		},
@@ -82,8 +59,8 @@ func newHelp(root *cobra.Command) *cobra.Command {
 
 func exitTable() string {
 	var b strings.Builder
-	for _, m := range exitMeanings {
-		fmt.Fprintf(&b, "%3d  %s\n", m.code, m.text)
+	for _, e := range whack.Exits() {
+		fmt.Fprintf(&b, "%3d  %s\n", e, e.Meaning())
 	}
 	return b.String()
 }

@@ -16,6 +16,8 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+
+	"cygnet/internal/whack"
 )
 
 func main() {
@@ -33,7 +35,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	root.SetErr(stderr)
 	cmd, err := root.ExecuteContextC(ctx)
 	if err == nil {
-		return exitOK
+		return int(whack.ExitDone)
 	}
 	var exit *exitError
 	if !errors.As(err, &exit) {
@@ -42,7 +44,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	if exit.err != nil {
 		fmt.Fprintf(stderr, "%s: %v\n", strings.TrimPrefix(cmd.CommandPath(), "ipsec "), exit.err)
 	}
-	return exit.code
+	return int(exit.code)
 }
 
 // classify gives an error of the command-line parser its exit code: an unknown
@@ -50,9 +52,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 // are usage, 2.
 func classify(cmd *cobra.Command, err error) *exitError {
 	if !cmd.HasParent() {
-		return &exitError{exitFailed, err}
+		return &exitError{whack.ExitFailed, err}
 	}
-	return &exitError{exitUsage, fmt.Errorf("%w\nUsage: %s", err, cmd.UseLine())}
+	return &exitError{whack.ExitUsage, fmt.Errorf("%w\nUsage: %s", err, cmd.UseLine())}
 }
 
 func newRoot() *cobra.Command {

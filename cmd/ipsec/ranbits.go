@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+
+	"cygnet/internal/whack"
 )
 
 const maxRandomBits = 20000 // as ranbits and rsasigkey always had it
@@ -24,13 +26,13 @@ output can be pasted wherever ipsec.conf or ipsec.secrets wants a key.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			n, err := strconv.Atoi(args[0])
 			if err != nil || n < 1 {
-				return fail(exitFailed, "%q is not a number of bits", args[0])
+				return fail(whack.ExitFailed, "%q is not a number of bits", args[0])
 			}
 			if bytes {
 				n *= 8
 			}
 			if n > maxRandomBits {
-				return fail(exitFailed, "at most %d bits can be asked for", maxRandomBits)
+				return fail(whack.ExitFailed, "at most %d bits can be asked for", maxRandomBits)
 			}
 			b := make([]byte, (n+7)/8)
 			rand.Read(b)

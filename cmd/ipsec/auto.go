@@ -1,0 +1,147 @@
+package main
+
+import (
+	"fmt"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+
+	"cygnet/internal/whack"
+)
+
+// operation is one of the mutually exclusive operations of `ipsec auto`.
+type operation struct {
+	flag  string
+	op    whack.Op
+	named bool // takes the name of a connection
+	help  string
+}
+
+var operations = []operation{
+	{"up", whack.OpUp, true, "bring the connection up and wait for the outcome"},
+	{"down", whack.OpDown, true, "take the connection down; its route stays and its traffic is discarded"},
+	{"add", whack.OpAdd, true, "load the connection from ipsec.conf"},
+	{"delete", whack.OpDelete, true, "unload the connection and all that was built on it"},
+	{"replace", whack.OpReplace, true, "load the connection anew, without a gap in its routing"},
+	{"route", whack.OpRoute, true, "route the connection: traffic will bring it up"},
+	{"unroute", whack.OpUnroute, true, "remove the connection's route and shunt"},
+	{"ready", whack.OpListen, false, "look for interfaces and start to listen"},
+	{"status", whack.OpStatus, false, "show interfaces, connections and states"},
+	{"rereadsecrets", whack.OpReadSecrets, false, "read ipsec.secrets again"},
+	{"rereadgroups", whack.OpReadGroups, false, "read the policy groups again"},
+	{"rereadall", whack.OpReadAll, false, "read secrets, groups and certificates again"},
+	{"listpubkeys", whack.OpListKeys, false, "list the public keys of peers"},
+}
+
+func newAuto() *cobra.Command {
+	var o autoOptions
+	chosen := map[string]*bool{}
+	c := &cobra.Command{
+		Use:   "auto [--asynchronous] [--verbose] [--config FILE] --OPERATION [NAME]",
+		Short: "Load, start, stop and watch connections with automatic keys",
+		Long: `auto hands one operation on a connection to the running daemon and prints what
+happens, each line with its class number. --up ends with 004 and exit code 0
+when the tunnel stands; ` + "`ipsec help exit-codes'" + ` lists the other codes.`,
+		Args: cobra.MaximumNArgs(2),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			op, name, err := pick(cmd, chosen, args)
+			if err != nil {
+				return err
+			}
+			return o.run(cmd, op, name)
+		},
+	}
+	for _, op := range operations {
+		chosen[op.flag] = c.Flags().Bool(op.flag, false, op.help)
+	}
+	o.flags(c)
+	return c
+}
+
+// pick finds the one operation that flags, or the obsolete order NAME up,
+// name.
+func pick(cmd *cobra.Command, chosen map[string]*bool, args []string) (operation, string, error) {
+	var found []operation
+	for _, op := range operations {
+		if *chosen[op.flag] {
+			found = append(found, op)
+		}
+	}
+	if len(found) == 0 && len(args) == 2 {
+		for _, op := range operations {
+			if args[1] == op.flag && op.named {
+				fmt.Fprintf(cmd.ErrOrStderr(), "auto: warning: obsolete order of words; write `ipsec auto --%s %s'\n", op.flag, args[0])
+				return op, args[0], nil
+			}
+		}
+	}
+	if len(found) != 1 {
+		return operation{}, "", fail(whack.ExitUsage, "exactly one operation is needed, such as --up NAME or --status")
+	}
+	op := found[0]
+	switch {
+	case op.named && len(args) != 1:
+		return op, "", fail(whack.ExitUsage, "--%s takes the name of one connection", op.flag)
+	case !op.named && len(args) != 0:
+		return op, "", fail(whack.ExitUsage, "--%s takes no name", op.flag)
+	case op.named:
+		return op, args[0], nil
+	}
+	return op, "", nil
+}
+
+// shortVerbs are `ipsec up NAME` and its siblings.
+func shortVerbs() []*cobra.Command {
+	var list []*cobra.Command
+	for _, op := range operations {
+		if !op.named && op.flag != "status" {
+			continue
+		}
+		var o autoOptions
+		c := &cobra.Command{
+			Use:   op.flag + " NAME",
+			Short: "Short for `ipsec auto --" + op.flag + "': " + op.help,
+			Args:  cobra.ExactArgs(1),
+		}
+		if !op.named {
+			c.Use, c.Args = op.flag, cobra.NoArgs
+		}
+		c.RunE = func(cmd *cobra.Command, args []string) error {
+			name := ""
+			if op.named {
+				name = args[0]
+			}
+			return o.run(cmd, op, name)
+		}
+		o.flags(c)
+		list = append(list, c)
+	}
+	return list
+}
+
+type autoOptions struct {
+	async, verbose, json, utc bool
+	config                    string
+}
+
+func (o *autoOptions) flags(c *cobra.Command) {
+	f := c.Flags()
+	f.BoolVar(&o.async, "asynchronous", false, "with up: return once the negotiation is queued")
+	f.BoolVar(&o.verbose, "verbose", false, "print log lines (class 002) as well")
+	f.BoolVar(&o.json, "json", false, "print JSON")
+	f.BoolVar(&o.utc, "utc", false, "print times in UTC")
+	f.StringVar(&o.config, "config", "", "read connections from this file instead of ipsec.conf")
+}
+
+func (o *autoOptions) run(cmd *cobra.Command, op operation, name string) error {
+	config := o.config
+	if config != "" {
+		var err error
+		if config, err = filepath.Abs(config); err != nil {
+			return err
+		}
+	}
+	return ask(cmd, whack.Request{Op: op.op, Args: whack.Args{
+		Name: name, Config: config, Async: o.async, UTC: o.utc,
+	}}, printing{verbose: o.verbose, json: o.json})
+}

@@ -1,0 +1,16 @@
+package main
+
+import "github.com/spf13/cobra"
+
+// commands lists the family in the order of `ipsec --help'.
+func commands() []*cobra.Command {
+	list := []*cobra.Command{
+		newSetup(),
+		newAuto(),
+		newWhack(),
+		newPluto(),
+		newRanbits(),
+		newMan(),
+	}
+	return append(list, shortVerbs()...)
+}

@@ -1,0 +1,311 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"cygnet/internal/whack"
+)
+
+const (
+	startLimit = 30 * time.Second // a start that takes longer has failed
+	stopLimit  = 10 * time.Second // for Deletes and clean-up, before a signal
+	killLimit  = 5 * time.Second  // after SIGTERM, before SIGKILL
+	pollEvery  = 20 * time.Millisecond
+)
+
+var setupOperations = []string{"start", "stop", "restart", "force-reload", "status"}
+
+func newSetup() *cobra.Command {
+	c := &cobra.Command{
+		Use:   "setup start|stop|restart|status",
+		Short: "Start and stop the whole system, as at boot",
+		Long: `setup starts the key daemon in the background, with everything that auto= asks
+for, or stops it and removes its devices, routes and firewall rules.`,
+		ValidArgs: setupOperations,
+		Args:      cobra.MaximumNArgs(1),
+	}
+	var asJSON bool
+	c.Flags().BoolVar(&asJSON, "json", false, "with status: print JSON")
+	for _, op := range setupOperations {
+		c.Flags().Bool(op, false, "the same as the word "+op)
+		c.Flags().MarkHidden(op)
+	}
+	c.RunE = func(cmd *cobra.Command, args []string) error {
+		op, err := setupOperation(cmd, args)
+		if err != nil {
+			return err
+		}
+		s := &setup{ctx: cmd.Context(), at: where(), out: cmd.OutOrStdout(), diag: cmd.ErrOrStderr()}
+		if op == "status" {
+			return s.status(asJSON)
+		}
+		if os.Geteuid() != 0 {
+			return fail(whack.ExitPermission, "permission denied (must be superuser)")
+		}
+		switch op {
+		case "start":
+			return s.start()
+		case "stop":
+			return s.stop()
+		}
+		if s.running() {
+			if err := s.stop(); err != nil {
+				return err
+			}
+		}
+		return s.start()
+	}
+	return c
+}
+
+// setupOperation is the one operation that the words name, with or without
+// dashes.
+func setupOperation(cmd *cobra.Command, args []string) (string, error) {
+	given := slices.Clone(args)
+	for _, op := range setupOperations {
+		if on, err := cmd.Flags().GetBool(op); err == nil && on {
+			given = append(given, op)
+		}
+	}
+	if len(given) != 1 || !slices.Contains(setupOperations, given[0]) {
+		return "", fail(whack.ExitUsage, "exactly one of start, stop, restart and status is needed")
+	}
+	return given[0], nil
+}
+
+type setup struct {
+	ctx       context.Context
+	at        places
+	out, diag io.Writer
+}
+
+// progress tells what is being done, on standard error.
+func (s *setup) progress(format string, args ...any) { fmt.Fprintf(s.diag, format+"\n", args...) }
+
+func (s *setup) say(format string, args ...any) { fmt.Fprintf(s.out, format+"\n", args...) }
+
+// running reports whether a daemon answers.
+func (s *setup) running() bool {
+	ctx, cancel := context.WithTimeout(s.ctx, 2*time.Second)
+	defer cancel()
+	c, err := whack.Dial(ctx, s.at.socket())
+	if err == nil {
+		c.Close()
+	}
+	return err == nil
+}
+
+func (s *setup) start() error {
+	if s.running() {
+		return fail(whack.ExitFailed, "Cygnet IPsec apparently already running, start aborted")
+	}
+	if err := s.checkFiles(); err != nil {
+		return err
+	}
+	s.progress("Starting Cygnet IPsec %s...", release)
+	daemon, err := s.launch()
+	if err != nil {
+		return err
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- daemon.cmd.Wait() }()
+	return s.awaitStart(daemon, ended)
+}
+
+// launched is a daemon that was just started. What it prints before it logs
+// where the configuration says goes into a file that has no name any more.
+type launched struct {
+	cmd   *exec.Cmd
+	early *os.File
+}
+
+func (s *setup) launch() (*launched, error) {
+	exe, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	early, err := os.CreateTemp("", "pluto-start-")
+	if err != nil {
+		return nil, err
+	}
+	os.Remove(early.Name())
+	cmd := exec.Command(exe, "pluto", "--background")
+	cmd.Stdout, cmd.Stderr = early, early
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	cmd.Dir = "/"
+	if err := cmd.Start(); err != nil {
+		return nil, fmt.Errorf("start pluto: %w", err)
+	}
+	return &launched{cmd, early}, nil
+}
+
+// awaitStart returns once the daemon has queued its start-up work, or ended.
+func (s *setup) awaitStart(d *launched, ended <-chan error) error {
+	defer d.early.Close()
+	ctx, cancel := context.WithTimeout(s.ctx, startLimit)
+	defer cancel()
+	tick := time.NewTicker(pollEvery)
+	defer tick.Stop()
+	for {
+		final, err := whack.Ask(ctx, s.at.socket(), whack.Request{Op: whack.OpPing}, nil)
+		if err == nil && final.Exit == whack.ExitDone {
+			return nil
+		}
+		select {
+		case <-ended:
+			return s.startFailed(d)
+		case <-ctx.Done():
+			d.cmd.Process.Signal(syscall.SIGTERM)
+			return fail(whack.ExitFailed, "pluto did not become ready within %v:\n%s", startLimit, d.words())
+		case <-tick.C:
+		}
+	}
+}
+
+func (s *setup) startFailed(d *launched) error {
+	code := whack.ExitFailed
+	if got := d.cmd.ProcessState.ExitCode(); whack.Exit(got).Meaning() != "" && got > 0 {
+		code = whack.Exit(got)
+	}
+	return fail(code, "start failed: %s", d.words())
+}
+
+// words is what the daemon has printed so far.
+func (d *launched) words() string {
+	b, err := io.ReadAll(io.NewSectionReader(d.early, 0, 1<<16))
+	if err != nil {
+		return err.Error()
+	}
+	return strings.TrimSpace(string(b))
+}
+
+func (s *setup) stop() error {
+	s.progress("Stopping Cygnet IPsec...")
+	pid := s.pid()
+	if !s.running() {
+		fmt.Fprintln(s.diag, "stop ordered, but IPsec does not appear to be running!")
+		fmt.Fprintln(s.diag, "doing cleanup anyway...")
+		s.end(pid)
+		if err := s.cleanUp(); err != nil {
+			return err
+		}
+		return ended(whack.ExitFailed)
+	}
+	final, err := whack.Ask(s.ctx, s.at.socket(), whack.Request{Op: whack.OpShutdown}, nil)
+	if err == nil && final.Exit != whack.ExitDone {
+		return fail(final.Exit, "%s", final.Text)
+	}
+	if pid != 0 && !gone(pid, stopLimit) {
+		fmt.Fprintln(s.diag, "Attempt to shut Pluto down failed!  Trying kill:")
+		s.end(pid)
+		return s.cleanUp()
+	}
+	return nil
+}
+
+// end ends the daemon by signal, if it is there.
+func (s *setup) end(pid int) {
+	if pid == 0 {
+		return
+	}
+	syscall.Kill(pid, syscall.SIGTERM)
+	if !gone(pid, killLimit) {
+		syscall.Kill(pid, syscall.SIGKILL)
+		gone(pid, killLimit)
+	}
+}
+
+// pid is the running daemon's process number, or 0. A number left by a crash
+// may be another program's by now, so the program is looked at.
+func (s *setup) pid() int {
+	b, err := os.ReadFile(s.at.pidFile())
+	if err != nil {
+		return 0
+	}
+	pid, err := strconv.Atoi(strings.TrimSpace(string(b)))
+	if err != nil || pid < 1 {
+		return 0
+	}
+	cmdline, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+	if err != nil || !strings.Contains(string(cmdline), "\x00pluto\x00") {
+		return 0
+	}
+	return pid
+}
+
+// gone waits until a process has ended or is only waiting to be reaped.
+func gone(pid int, limit time.Duration) bool {
+	for end := time.Now().Add(limit); ; time.Sleep(pollEvery) {
+		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+		if errors.Is(err, os.ErrNotExist) {
+			return true
+		}
+		if _, after, ok := strings.Cut(string(stat), ") "); ok && strings.HasPrefix(after, "Z") {
+			return true
+		}
+		if time.Now().After(end) {
+			return false
+		}
+	}
+}
+
+// state is what `setup status --json` prints.
+type state struct {
+	Running bool     `json:"running"`
+	Pid     int      `json:"pid,omitempty"`
+	But     []string `json:"but,omitempty"`
+}
+
+func (s *setup) status(asJSON bool) error {
+	st := state{Running: s.running(), Pid: s.pid()}
+	switch {
+	case st.Running && st.Pid == 0:
+		st.But = append(st.But, "illicit Pluto running!")
+	case !st.Running && st.Pid != 0:
+		st.But = append(st.But, "orphaned Pluto is running!")
+	}
+	if asJSON {
+		if err := json.NewEncoder(s.out).Encode(st); err != nil {
+			return err
+		}
+	} else {
+		s.printState(st)
+	}
+	switch {
+	case len(st.But) > 0:
+		return ended(whack.ExitFailed)
+	case !st.Running:
+		return ended(whack.ExitNotRunning)
+	}
+	return nil
+}
+
+func (s *setup) printState(st state) {
+	if st.Running {
+		s.say("IPsec running")
+		if st.Pid != 0 {
+			s.say("pluto pid %d", st.Pid)
+		}
+	} else {
+		s.say("IPsec stopped")
+	}
+	if len(st.But) > 0 {
+		s.say("but...")
+		for _, b := range st.But {
+			s.say("%s", b)
+		}
+	}
+}

@@ -1,0 +1,99 @@
+package main
+
+import (
+	"fmt"
+	"net/netip"
+
+	"github.com/spf13/cobra"
+
+	"cygnet/internal/whack"
+)
+
+// newWhack is the low-level control command. It keeps its own exit codes: the
+// class of the last significant reply (freeswan.md 4.4).
+func newWhack() *cobra.Command {
+	var name, crash string
+	var serial uint32
+	var async, json bool
+	chosen := map[whack.Op]*bool{}
+	c := &cobra.Command{
+		Use:   "whack --OPERATION [--name NAME] ...",
+		Short: "Talk to the running daemon directly",
+		Args:  cobra.NoArgs,
+	}
+	f := c.Flags()
+	for _, o := range whackOperations {
+		chosen[o.op] = f.Bool(o.flag, false, o.help)
+	}
+	f.StringVar(&name, "name", "", "the connection")
+	f.Uint32Var(&serial, "deletestate", 0, "delete the state with this serial number")
+	f.StringVar(&crash, "crash", "", "drop all states with the peer at this address")
+	f.BoolVar(&async, "asynchronous", false, "do not wait for the outcome")
+	f.BoolVar(&json, "json", false, "print JSON")
+	f.String("label", "", "accepted for old scripts")
+	c.RunE = func(cmd *cobra.Command, _ []string) error {
+		var requests []whack.Request
+		for _, o := range whackOperations {
+			if *chosen[o.op] {
+				requests = append(requests, whack.Request{Op: o.op, Args: whack.Args{Name: name, Async: async}})
+			}
+		}
+		if serial != 0 {
+			requests = append(requests, whack.Request{Op: whack.OpDeleteState, Args: whack.Args{Serial: serial}})
+		}
+		if crash != "" {
+			addr, err := netip.ParseAddr(crash)
+			if err != nil {
+				return fail(whack.ExitUsage, "--crash: %w", err)
+			}
+			requests = append(requests, whack.Request{Op: whack.OpCrash, Args: whack.Args{Addr: addr}})
+		}
+		if len(requests) == 0 {
+			return fail(whack.ExitUsage, "no operation given; see `ipsec whack --help'")
+		}
+		return whackAll(cmd, requests, printing{verbose: true, json: json})
+	}
+	return c
+}
+
+var whackOperations = []struct {
+	op   whack.Op
+	flag string
+	help string
+}{
+	{whack.OpStatus, "status", "show interfaces, connections and states"},
+	{whack.OpListen, "listen", "look for interfaces and start to listen"},
+	{whack.OpUnlisten, "unlisten", "stop listening"},
+	{whack.OpRoute, "route", "route the connection"},
+	{whack.OpUnroute, "unroute", "unroute the connection"},
+	{whack.OpUp, "initiate", "bring the connection up"},
+	{whack.OpDown, "terminate", "take the connection down"},
+	{whack.OpDelete, "delete", "forget the connection"},
+	{whack.OpRekey, "rekey", "renew the connection's keys now"},
+	{whack.OpReadSecrets, "rereadsecrets", "read ipsec.secrets again"},
+	{whack.OpListKeys, "listpubkeys", "list the public keys of peers"},
+	{whack.OpTrafficStatus, "trafficstatus", "show what each tunnel has carried"},
+	{whack.OpShutdown, "shutdown", "end the daemon"},
+}
+
+func whackAll(cmd *cobra.Command, requests []whack.Request, how printing) error {
+	var codes []int
+	for _, r := range requests {
+		final, err := whack.Ask(cmd.Context(), where().socket(), r, func(reply whack.Reply) {
+			codes = append(codes, reply.Code)
+			if !how.json {
+				how.print(cmd, reply)
+			}
+		})
+		if err != nil {
+			return &exitError{whack.ExitFailed, err}
+		}
+		codes = append(codes, final.Code)
+		if how.json {
+			fmt.Fprintln(cmd.OutOrStdout(), string(final.JSON))
+		} else {
+			how.print(cmd, final)
+		}
+	}
+	return ended(whack.Exit(whack.WhackExit(codes)))
+}
