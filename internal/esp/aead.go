@@ -45,8 +45,13 @@ func (a *aead) seal(s *Scratch, pkt, payload []byte, t trailer, seq uint64) {
 	head := 8 + a.iv
 	binary.BigEndian.PutUint64(pkt[8:], seq)
 	body := pkt[head : len(pkt)-a.Overhead()]
-	plain, borrowed := gather(s, body, payload, t)
-	a.Seal(body[:0], a.nonce(s, pkt), plain, a.additional(s, pkt, seq))
+	plain, borrowed := gather(s, pkt, body, payload, t)
+	// The capacity ends with the packet, because the next one may follow. A
+	// cipher that wants more room (a tag cut short) answers from elsewhere.
+	sealed := a.Seal(body[:0:len(pkt)-head], a.nonce(s, pkt), plain, a.additional(s, pkt, seq))
+	if &sealed[0] != &body[0] {
+		copy(pkt[head:], sealed)
+	}
 	if borrowed {
 		copy(plain[len(payload):], s.saved[:t.len()])
 	}
@@ -78,8 +83,8 @@ func (a *aead) additional(s *Scratch, pkt []byte, seq uint64) []byte {
 
 // gather returns payload and trailer in one piece: in body where payload lies
 // there already, behind the payload where s allows borrowing (borrowed is
-// true and s.saved holds what was there), else in body by a copy.
-func gather(s *Scratch, body, payload []byte, t trailer) (plain []byte, borrowed bool) {
+// true and s.saved holds what was there), else in body, a part of pkt, by a copy.
+func gather(s *Scratch, pkt, body, payload []byte, t trailer) (plain []byte, borrowed bool) {
 	n := len(payload)
 	if n > 0 && &payload[0] == &body[0] {
 		t.put(body[n:])
@@ -87,7 +92,7 @@ func gather(s *Scratch, body, payload []byte, t trailer) (plain []byte, borrowed
 	}
 	if s.Borrow && cap(payload)-n >= t.len() {
 		plain = payload[:n+t.len()]
-		if !overlap(plain, body) {
+		if !overlap(plain, pkt) {
 			copy(s.saved[:], plain[n:])
 			t.put(plain[n:])
 			return plain, true

@@ -1,6 +1,29 @@
 package esp
 
-import "encoding/binary"
+import (
+	"crypto/aes"
+	"crypto/cipher"
+	"encoding/binary"
+
+	"cygnet/internal/suite"
+)
+
+// encrGMAC is the transform ID of ENCR_NULL_AUTH_AES_GMAC.
+const encrGMAC = 21
+
+// gmacEncr describes it to newTransform. It stands here and not in package
+// suite because no connection can ask for it: it is for manual SAs and tests.
+var gmacEncr = suite.Encr{
+	ID: encrGMAC, Name: "null_auth_aes_gmac", KLIPS: "ESP_NULL_AES_GMAC",
+	KeyBits: []int{128, 192, 256}, Salt: 4, IV: 8, ICV: 16, Block: 4, AEAD: true,
+	NewAEAD: func(key []byte) (cipher.AEAD, error) {
+		b, err := aes.NewCipher(key)
+		if err != nil {
+			return nil, err
+		}
+		return cipher.NewGCM(b)
+	},
+}
 
 // gmac is ENCR_NULL_AUTH_AES_GMAC, RFC 4543: the payload travels in the clear
 // and the AEAD authenticates it as additional data.
@@ -12,12 +35,12 @@ func (g *gmac) seal(s *Scratch, pkt, payload []byte, t trailer, seq uint64) {
 	body := pkt[8+g.iv : end]
 	copy(body, payload)
 	t.put(body[len(payload):])
-	g.Seal(pkt[end:end], g.nonce(s, pkt), nil, g.covered(s, pkt[:end], seq))
+	g.Seal(pkt[end:end:len(pkt)], g.nonce(s, pkt), nil, g.covered(s, pkt[:end], seq))
 }
 
 func (g *gmac) open(s *Scratch, pkt []byte, seq uint64) bool {
 	end := len(pkt) - g.Overhead()
-	_, err := g.Open(pkt[end:end], g.nonce(s, pkt), pkt[end:], g.covered(s, pkt[:end], seq))
+	_, err := g.Open(nil, g.nonce(s, pkt), pkt[end:], g.covered(s, pkt[:end], seq))
 	return err == nil
 }
 

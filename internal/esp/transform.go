@@ -21,9 +21,6 @@ type transform interface {
 	open(s *Scratch, pkt []byte, seq uint64) bool
 }
 
-// encrGMAC is ENCR_NULL_AUTH_AES_GMAC, RFC 4543: an AEAD that encrypts nothing.
-const encrGMAC = 21
-
 var (
 	errNoEncr  = errors.New("ESP without encryption transform")
 	errNothing = errors.New("ESP with neither encryption nor integrity")
@@ -35,18 +32,12 @@ func newTransform(sa ipsec.SA, rand io.Reader) (transform, sizes, error) {
 	if sa.ID.Proto != ipsec.ESP {
 		return nil, sizes{}, fmt.Errorf("protocol %s is not ESP", sa.ID.Proto)
 	}
-	encr := suite.EncrByID(sa.Transform.Encr)
-	if encr == nil {
-		if sa.Transform.Encr == 0 {
-			return nil, sizes{}, errNoEncr
-		}
-		return nil, sizes{}, fmt.Errorf("encryption transform %d: %w", sa.Transform.Encr, ipsec.ErrUnsupported)
-	}
-	integ, err := integOf(sa)
+	encr, err := encrOf(sa)
 	if err != nil {
 		return nil, sizes{}, err
 	}
-	if err := checkEncrKey(encr, sa); err != nil {
+	integ, err := integOf(sa)
+	if err != nil {
 		return nil, sizes{}, err
 	}
 	switch {
@@ -58,6 +49,23 @@ func newTransform(sa ipsec.SA, rand io.Reader) (transform, sizes, error) {
 		return nil, sizes{}, errNothing
 	}
 	return newCBC(encr, integ, sa, rand)
+}
+
+// encrOf returns the encryption algorithm of sa, having checked the length of
+// its key.
+func encrOf(sa ipsec.SA) (*suite.Encr, error) {
+	id := sa.Transform.Encr
+	if id == 0 {
+		return nil, errNoEncr
+	}
+	encr := suite.EncrByID(id)
+	if encr == nil && id == encrGMAC {
+		encr = &gmacEncr
+	}
+	if encr == nil {
+		return nil, fmt.Errorf("encryption transform %d: %w", id, ipsec.ErrUnsupported)
+	}
+	return encr, checkEncrKey(encr, sa)
 }
 
 // integOf returns the integrity algorithm of sa, nil for none, having checked
