@@ -2,6 +2,7 @@ package suite
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -188,6 +189,9 @@ func (p *parser) size(text string, bits int) error {
 
 // finish fills in what was left out and makes the checks of the whole.
 func (p *parser) finish() (Proposal, error) {
+	if p.Protocol != ProtoAH && len(p.Encr) == 0 {
+		return Proposal{}, fmt.Errorf("%q names no cipher", p.word)
+	}
 	if p.noInteg {
 		if len(p.Integ) > 0 {
 			return Proposal{}, fmt.Errorf("%s: both an integrity algorithm and none", p.word)
@@ -206,7 +210,26 @@ func (p *parser) finish() (Proposal, error) {
 	if len(p.ESN) == 0 {
 		p.ESN = clone(defaultESN)
 	}
-	return p.Proposal, nil
+	return p.once(), nil
+}
+
+// once is the proposal with each algorithm once. The number of transforms then
+// fits the octet that counts them (RFC 7296, 3.3.1), whatever was written.
+func (p *parser) once() Proposal {
+	q := p.Proposal
+	q.Encr, q.PRF, q.Integ = once(q.Encr), once(q.PRF), once(q.Integ)
+	q.KE, q.ESN = once(q.KE), once(q.ESN)
+	return q
+}
+
+func once[T comparable](list []T) []T {
+	var out []T
+	for _, x := range list {
+		if !slices.Contains(out, x) {
+			out = append(out, x)
+		}
+	}
+	return out
 }
 
 func (p *parser) finishIKE() (Proposal, error) {
@@ -231,7 +254,7 @@ func (p *parser) finishIKE() (Proposal, error) {
 	if len(p.KE) == 0 {
 		p.KE = clone(defaultKE)
 	}
-	return p.Proposal, nil
+	return p.once(), nil
 }
 
 // findCipher finds a cipher by its name with a size (aes256, aes_gcm_c_256,
