@@ -105,7 +105,7 @@ func sealBody(out *Out, body []byte) []byte {
 		end := 16 + len(body)
 		tr.Seal(pkt[end:end], tr.nonce(new(Scratch), pkt), nil, tr.covered(new(Scratch), pkt[:end], 1))
 	case *cbc:
-		st := tr.states.take(tr)
+		st := tr.states.take()
 		b := pkt[out.sizes.head : out.sizes.head+len(body)]
 		copy(b, body)
 		if tr.block != nil {

@@ -20,7 +20,6 @@ import (
 type cbc struct {
 	block  cipher.Block // nil: NULL
 	seed   cipher.Block // makes IVs; nil on the receiving side and for NULL
-	newMAC func() hash.Hash
 	states states
 	iv     int
 	icv    int // octets of the MAC that travel
@@ -48,7 +47,7 @@ func newCBC(encr *suite.Encr, integ *suite.Integ, sa ipsec.SA, rand io.Reader) (
 	if integ != nil {
 		key := sa.IntegKey.Bytes()
 		c.icv = integ.ICV
-		c.newMAC = func() hash.Hash { return integ.New(key) }
+		c.states.newMAC = func() hash.Hash { return integ.New(key) }
 		z.icv = c.icv
 	}
 	return c, z, nil
@@ -82,7 +81,7 @@ func (c *cbc) makeIV(s *Scratch, iv []byte, seq uint64) {
 }
 
 func (c *cbc) seal(s *Scratch, pkt, payload []byte, t trailer, seq uint64) {
-	st := c.states.take(c)
+	st := c.states.take()
 	head, end := 8+c.iv, len(pkt)-c.icv
 	body := pkt[head:end]
 	if c.block == nil {
@@ -107,7 +106,7 @@ func (c *cbc) seal(s *Scratch, pkt, payload []byte, t trailer, seq uint64) {
 }
 
 func (c *cbc) open(s *Scratch, pkt []byte, seq uint64) bool {
-	st := c.states.take(c)
+	st := c.states.take()
 	head, end := 8+c.iv, len(pkt)-c.icv
 	good := st.mac == nil || subtle.ConstantTimeCompare(c.sum(s, st, pkt[:end], seq), pkt[end:]) == 1
 	if good && c.block != nil {

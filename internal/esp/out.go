@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
-	"sync/atomic"
 
 	"cygnet/internal/ipsec"
 )
@@ -12,35 +11,23 @@ import (
 // Out is the sending end of an ESP SA. All methods are safe for concurrent use.
 type Out struct {
 	transform
+	sequence
 	spi   uint32
 	sizes sizes
-	max   uint64 // the last sequence number it may use
-
-	last atomic.Uint64 // the last sequence number handed out
 }
 
 // NewOut makes the sending end of sa. rand supplies the IV seed of CBC
 // suites (16 octets, read here once); AEAD and NULL suites never read it and
-// take nil. The error says what does not fit together.
+// take nil. The error says what does not fit together. The keys of sa are used
+// where they lie for as long as the Out is; wipe them after its last packet.
 func NewOut(sa ipsec.SA, rand io.Reader) (*Out, error) {
 	t, z, err := newTransform(sa, rand)
 	if err != nil {
 		return nil, fmt.Errorf("outbound SA %s: %w", sa.ID, err)
 	}
-	return &Out{transform: t, spi: uint32(sa.ID.SPI), sizes: z, max: lastSequence(sa)}, nil
-}
-
-// lastSequence is where an SA ends. The first packet has number 1, so a limit
-// of packets is a limit of numbers.
-func lastSequence(sa ipsec.SA) uint64 {
-	last := uint64(1<<32 - 1)
-	if sa.Transform.ESN {
-		last = 1<<64 - 1
-	}
-	if n := sa.Life.HardPackets; n > 0 {
-		last = min(last, n)
-	}
-	return last
+	o := &Out{transform: t, spi: uint32(sa.ID.SPI), sizes: z}
+	o.end = lastSequence(sa)
+	return o, nil
 }
 
 // HeadLen returns the octets before the payload: SPI, sequence number, IV.
@@ -59,28 +46,6 @@ func (o *Out) MaxPayload(limit int) int { return o.sizes.maxPayload(limit) }
 func (o *Out) PadFor(payload, sealed int) (pad int, ok bool) {
 	pad = sealed - o.sizes.sealed(payload)
 	return pad, pad >= 0 && o.sizes.padding(payload, pad) == o.sizes.padding(payload, 0)+pad
-}
-
-// Last returns the last sequence number handed out, 0 before the first.
-func (o *Out) Last() uint64 { return o.last.Load() }
-
-// Reserve hands out the n sequence numbers first to first+n-1, to nobody else
-// ever again. ErrExhausted when fewer than n are left; the rest stays, and a
-// smaller n may still get it.
-//
-// It compares and swaps rather than adding and taking back: a concurrent
-// caller between the two could be given a number that, once taken back, is
-// handed out again, and with it the same AEAD nonce.
-func (o *Out) Reserve(n int) (first uint64, err error) {
-	for {
-		last := o.last.Load()
-		if n < 0 || uint64(n) > o.max-last {
-			return 0, ErrExhausted
-		}
-		if o.last.CompareAndSwap(last, last+uint64(n)) {
-			return last + 1, nil
-		}
-	}
 }
 
 // Seal writes the ESP packet for payload into dst, whose length is at least

@@ -17,10 +17,11 @@ type state struct {
 // the Scratch: so there are as many as goroutines ever met at this SA, not one
 // for each pair of goroutine and SA, and they die with it.
 type states struct {
-	idle [idleStates]atomic.Pointer[state]
+	newMAC func() hash.Hash // nil: no integrity
+	idle   [idleStates]atomic.Pointer[state]
 }
 
-func (p *states) take(c *cbc) *state {
+func (p *states) take() *state {
 	for i := range p.idle {
 		if p.idle[i].Load() != nil {
 			if st := p.idle[i].Swap(nil); st != nil {
@@ -29,8 +30,8 @@ func (p *states) take(c *cbc) *state {
 		}
 	}
 	st := new(state)
-	if c.newMAC != nil {
-		st.mac = c.newMAC()
+	if p.newMAC != nil {
+		st.mac = p.newMAC()
 	}
 	return st
 }
