@@ -61,3 +61,33 @@ func DefaultAH(pfs bool) []Proposal {
 
 // clone keeps the tables out of callers' hands.
 func clone[T any](list []T) []T { return append([]T(nil), list...) }
+
+// FreeSWANIKE is what FreeS/WAN offered, for legacy=freeswan: 3DES with either
+// hash on group 5. Group 2 was its last resort and must be written out.
+func FreeSWANIKE() []Proposal {
+	var out []Proposal
+	for _, f := range []*PRF{&prfHMACMD5, &prfHMACSHA1} {
+		out = append(out, Proposal{
+			Protocol: ProtoIKE,
+			Encr:     []EncrChoice{{&des3CBC, 192}},
+			PRF:      []*PRF{f},
+			Integ:    []*Integ{IntegByName(f.Conf[0])},
+			KE:       []*KE{&modp1536},
+		})
+	}
+	return out
+}
+
+// FreeSWANESP is the same for ESP.
+func FreeSWANESP(pfs bool) []Proposal {
+	p := Proposal{
+		Protocol: ProtoESP,
+		Encr:     []EncrChoice{{&des3CBC, 192}},
+		Integ:    []*Integ{&hmacMD5, &hmacSHA1},
+		ESN:      []bool{false},
+	}
+	if pfs {
+		p.KE = []*KE{&modp1536}
+	}
+	return []Proposal{p}
+}
