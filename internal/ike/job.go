@@ -1,6 +1,7 @@
 package ike
 
 import (
+	"crypto/hmac"
 	"fmt"
 	"io"
 
@@ -38,6 +39,111 @@ type KeyStore interface {
 	// configuration and other stores.
 	Public(c *Conn, remote ID) ([]PublicKey, error)
 }
+
+// Prove makes the data of our AUTH payload, RFC 7296 section 2.15; its result
+// is a Signature. The shared key or private key is found and used inside the
+// job, so a machine never holds one.
+type Prove struct {
+	Conn          *Conn
+	Method        AuthMethod
+	PRF           *suite.PRF // of the IKE SA, for AuthPSK
+	Octets        []byte     // what is signed: message | nonce | prf(SK_p, ID')
+	Local, Remote ID
+	Hashes        []uint16 // the peer's SIGNATURE_HASH_ALGORITHMS
+}
+
+// Run implements Job.
+func (j Prove) Run(env Env) (any, error) {
+	switch j.Method {
+	case AuthPSK:
+		mac, err := j.pskMAC(env.Keys)
+		return Signature{Method: authMethodPSK, Data: mac}, err
+	case AuthPubkey:
+		sig, err := env.Keys.Sign(j.Conn, j.Octets, j.Hashes)
+		return sig, err
+	}
+	return nil, fmt.Errorf("no way to prove %s by method %d", j.Local, j.Method)
+}
+
+// pskMAC is prf(prf(shared secret, key pad), octets).
+func (j Prove) pskMAC(keys KeyStore) ([]byte, error) {
+	psk, err := keys.PSK(j.Conn, j.Local, j.Remote)
+	if err != nil {
+		return nil, fmt.Errorf("no pre-shared key: %w", err)
+	}
+	if psk.Len() == 0 {
+		return nil, fmt.Errorf("the pre-shared key for %s and %s is empty", j.Local, j.Remote)
+	}
+	return j.PRF.Sum(j.PRF.Sum(psk.Bytes(), []byte(keyPad)), j.Octets), nil
+}
+
+// keyPad is RFC 7296 section 2.15's "Key Pad for IKEv2", 17 octets.
+const keyPad = "Key Pad for IKEv2"
+
+// AUTH method numbers, RFC 7296 section 3.8.
+const authMethodPSK = 2
+
+// String implements Job.
+func (j Prove) String() string { return "prove " + j.Local.String() }
+
+// Verify checks the peer's AUTH payload; its result is a Verified. A wrong or
+// missing key is the job's error.
+type Verify struct {
+	Conn          *Conn
+	PRF           *suite.PRF
+	Octets        []byte // what the peer signed
+	Local, Remote ID
+	Auth          Signature
+}
+
+// Verified says that an identity was proven. Only Verify makes valid ones.
+type Verified struct {
+	peer ID
+	ok   bool
+	How  string // "PSK", or the kind and origin of the key
+}
+
+// Proves reports whether v is the proof of that identity.
+func (v Verified) Proves(peer ID) bool { return v.ok && v.peer == peer }
+
+// Run implements Job.
+func (j Verify) Run(env Env) (any, error) {
+	if j.Auth.Method == authMethodPSK {
+		return j.psk(env.Keys)
+	}
+	return j.signature(env.Keys)
+}
+
+func (j Verify) psk(keys KeyStore) (any, error) {
+	want, err := Prove{Conn: j.Conn, PRF: j.PRF, Octets: j.Octets, Local: j.Local, Remote: j.Remote}.pskMAC(keys)
+	if err != nil {
+		return nil, err
+	}
+	if !hmac.Equal(want, j.Auth.Data) {
+		return nil, fmt.Errorf("the pre-shared keys for %s and %s differ", j.Local, j.Remote)
+	}
+	return Verified{j.Remote, true, "PSK"}, nil
+}
+
+func (j Verify) signature(keys KeyStore) (any, error) {
+	public, err := keys.Public(j.Conn, j.Remote)
+	if err != nil {
+		return nil, fmt.Errorf("no public key known for %s: %w", j.Remote, err)
+	}
+	var last error
+	for _, k := range public {
+		if last = suite.VerifySignature(k.Key, j.Auth.Method, j.Octets, j.Auth.Data); last == nil {
+			return Verified{j.Remote, true, k.Origin}, nil
+		}
+	}
+	if last == nil {
+		return nil, fmt.Errorf("no public key known for %s", j.Remote)
+	}
+	return nil, fmt.Errorf("signature check on %s (wrong key?), %d tried: %w", j.Remote, len(public), last)
+}
+
+// String implements Job.
+func (j Verify) String() string { return "verify " + j.Remote.String() }
 
 // Signature is the value of an AUTH payload that signs: Method is 1 (RSA),
 // 9 to 11 (ECDSA, RFC 4754) or 14 (digital signature, RFC 7427, Data then

@@ -48,8 +48,8 @@ type JobDone struct {
 }
 
 // Initiate starts the IKE SA, with the connection's child as its first.
-// It is the first event of an initiator.
-type Initiate struct{}
+// It is the first event of an initiator. Trigger is as in AddChild.
+type Initiate struct{ Trigger *ipsec.Flow }
 
 // AddChild asks for a Child SA of conn in this IKE SA. Before the IKE SA is
 // established it waits in line. Trigger, if not nil, is the packet that made
@@ -106,19 +106,26 @@ type Install struct{ SA ipsec.SA }
 // Remove takes one SA (or SPI reservation) out of the data plane.
 type Remove struct{ ID ipsec.SAID }
 
-// Adopt hands the runtime a new machine: the successor of a rekeyed IKE SA.
+// Adopt hands the runtime a new machine: the successor of a rekeyed IKE SA. A
+// machine may be handed over again, because its predecessor changed it: its
+// Deadline must then be read anew.
 type Adopt struct{ Machine Machine }
+
+// KeepAlive transmits one NAT-keepalive packet, RFC 3948 section 2.3: the
+// octet 0xFF without a non-ESP marker.
+type KeepAlive struct{ Local, Remote netip.AddrPort }
 
 // Done says that this machine will never act again and must be dropped.
 type Done struct{}
 
-func (Send) action()     {}
-func (StartJob) action() {}
-func (Install) action()  {}
-func (Remove) action()   {}
-func (Adopt) action()    {}
-func (Done) action()     {}
-func (Report) action()   {}
+func (Send) action()      {}
+func (StartJob) action()  {}
+func (Install) action()   {}
+func (Remove) action()    {}
+func (Adopt) action()     {}
+func (KeepAlive) action() {}
+func (Done) action()      {}
+func (Report) action()    {}
 
 // SPISource hands out inbound SPIs of the data plane; ipsec.Backend's
 // ReserveSPI behind a smaller face.

@@ -100,6 +100,107 @@ type Note struct {
 	Serious bool
 }
 
+// Code is the number with which whack prints a fact (freeswan.md 4.4): 100
+// plus the state while negotiating, 4 on success, 10 for a retransmission, 31
+// for silence, otherwise 3.
+func Code(f Fact) int {
+	switch f := f.(type) {
+	case State:
+		return f.Code
+	case IKEUp, ChildUp, ChildUse:
+		return codeSuccess
+	case Retransmit:
+		return codeRetransmit
+	case Failed:
+		if f.Why != nil && f.Why.Reason == ReasonSilent {
+			return codeSilent
+		}
+	}
+	return codeLog
+}
+
+const (
+	codeLog        = 3
+	codeSuccess    = 4
+	codeRetransmit = 10
+	codeSilent     = 31
+)
+
+// String is like "STATE_V2_PARENT_I1: sent IKE_SA_INIT request".
+func (f State) String() string { return f.Name + ": " + f.Text }
+
+// String keeps the phrase "IKE SA established", which scripts look for.
+func (f IKEUp) String() string {
+	t := fmt.Sprintf("IKE SA established with %s at %s {%s}", f.RemoteID, f.Remote, f.Suite)
+	if f.Encap {
+		t += " in UDP"
+	}
+	if f.Rekeyed != 0 {
+		t += fmt.Sprintf(", replaces #%d", f.Rekeyed)
+	}
+	return t
+}
+
+// String says who ended the IKE SA, and why.
+func (f IKEDown) String() string {
+	switch {
+	case f.Rekeyed:
+		return "IKE SA replaced"
+	case f.Why != nil:
+		return "IKE SA deleted: " + f.Why.Why
+	case f.ByPeer:
+		return "received Delete SA payload: deleting IKE SA"
+	}
+	return "deleting IKE SA"
+}
+
+// String keeps the phrase "IPsec SA established" and the SPIs of FreeS/WAN's
+// last line: {ESP=>0xOUT <0xIN ...}, ESPinUDP when encapsulated.
+func (f ChildUp) String() string {
+	proto := "ESP"
+	if f.Encap != (ipsec.Encap{}) {
+		proto = "ESPinUDP"
+	}
+	t := fmt.Sprintf("IPsec SA established %s mode {%s=>0x%08x <0x%08x %s}", f.Mode, proto, uint32(f.Out.SPI), uint32(f.In.SPI), f.Suite)
+	if f.Rekeyed != 0 {
+		t += fmt.Sprintf(", replaces #%d", f.Rekeyed)
+	}
+	return t
+}
+
+// String says that traffic moves.
+func (ChildUse) String() string { return "IPsec SA in use: the peer is ready" }
+
+// String says who ended the Child SA, and why.
+func (f ChildDown) String() string {
+	spis := fmt.Sprintf("{ESP=>0x%08x <0x%08x}", uint32(f.Out.SPI), uint32(f.In.SPI))
+	switch {
+	case f.Replaced:
+		return "IPsec SA replaced " + spis
+	case f.Why != nil:
+		return "IPsec SA deleted: " + f.Why.Why + " " + spis
+	case f.ByPeer:
+		return fmt.Sprintf("received Delete SA(0x%08x) payload: deleting IPsec SA", uint32(f.Out.SPI))
+	}
+	return "deleting IPsec SA " + spis
+}
+
+// String is the classic line about a resent request.
+func (f Retransmit) String() string {
+	return fmt.Sprintf("%s: retransmission %d; will wait %.1fs for response", f.State, f.Count, f.Wait.Seconds())
+}
+
+// String is the failure's line.
+func (f Failed) String() string {
+	if f.Why == nil {
+		return "failed"
+	}
+	return f.Why.Why
+}
+
+// String is the note itself.
+func (f Note) String() string { return f.Text }
+
 func (State) fact()      {}
 func (IKEUp) fact()      {}
 func (IKEDown) fact()    {}
