@@ -46,6 +46,20 @@ func newHost(nsName, name, dir string) (*Host, error) {
 	return h, nil
 }
 
+// openHost opens a namespace that exists.
+func openHost(nsName, name, dir string) (*Host, error) {
+	h := &Host{Name: name, Netns: nsName, Dir: dir}
+	var err error
+	if h.ns, err = netns.GetFromName(nsName); err != nil {
+		return nil, fmt.Errorf("namespace %s: %w", nsName, err)
+	}
+	if h.nl, err = netlink.NewHandleAt(h.ns); err != nil {
+		h.ns.Close()
+		return nil, err
+	}
+	return h, nil
+}
+
 // prepare sets what a lab wants of every host: no source checks that would
 // hide packets, no waiting for IPv6 addresses, no redirects.
 func (h *Host) prepare() error {

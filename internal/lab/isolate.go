@@ -7,12 +7,13 @@ import (
 	"os/exec"
 	"os/signal"
 	"runtime"
+	"strconv"
 	"syscall"
 
 	"golang.org/x/sys/unix"
 )
 
-const insideEnv = "CYGNET_LAB_USERNS" // set in a process that Isolate started
+const insideEnv = "CYGNET_LAB_USERNS" // the real user's number, in a process that Isolate started
 
 // CanBuild reports whether this process may make network namespaces, which
 // takes root or a user namespace.
@@ -23,6 +24,20 @@ func CanBuild() bool {
 // Inside reports whether this process is one that Isolate started.
 func Inside() bool { return os.Getenv(insideEnv) != "" }
 
+// RealUID is the number of the user outside any user namespace of ours.
+func RealUID() int {
+	if uid, err := strconv.Atoi(os.Getenv(insideEnv)); err == nil {
+		return uid
+	}
+	return os.Getuid()
+}
+
+// InsideEnv is the environment of a program that is put into namespaces which
+// Isolate has made.
+func InsideEnv() []string {
+	return append(os.Environ(), insideEnv+"="+strconv.Itoa(RealUID()))
+}
+
 // Isolate runs this program again, with the same arguments, in a fresh user,
 // mount and network namespace, where an ordinary user is root, and returns its
 // exit code. The new process must call Settle before it uses the lab.
@@ -30,7 +45,7 @@ func Isolate() (exit int, err error) {
 	cmd := exec.Command("/proc/self/exe", os.Args[1:]...)
 	cmd.Args[0] = os.Args[0]
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
-	cmd.Env = append(os.Environ(), insideEnv+"=1")
+	cmd.Env = InsideEnv()
 	cmd.SysProcAttr = &syscall.SysProcAttr{
 		Cloneflags:  unix.CLONE_NEWUSER | unix.CLONE_NEWNS | unix.CLONE_NEWNET,
 		UidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getuid(), Size: 1}},

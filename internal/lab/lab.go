@@ -39,6 +39,23 @@ func New(prefix, dir string) (*Lab, error) {
 	return l, nil
 }
 
+// Reopen takes over a lab that another process has built and left standing.
+// Captures and wires ended with that process; hosts and links go on.
+func Reopen(prefix, dir string, hosts []string) (*Lab, error) {
+	l := &Lab{prefix: prefix, dir: dir}
+	for _, name := range hosts {
+		h, err := openHost(prefix+"-"+name, name, filepath.Join(dir, name))
+		if err != nil {
+			return nil, fmt.Errorf("open host %s: %w", name, err)
+		}
+		l.hosts = append(l.hosts, h)
+	}
+	return l, nil
+}
+
+// Prefix begins the names of the lab's namespaces.
+func (l *Lab) Prefix() string { return l.prefix }
+
 // Dir is where the files of the lab are.
 func (l *Lab) Dir() string { return l.dir }
 

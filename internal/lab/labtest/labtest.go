@@ -7,6 +7,9 @@ package labtest
 import (
 	"fmt"
 	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
 	"sync/atomic"
 	"testing"
 
@@ -27,7 +30,13 @@ func Main(m *testing.M) {
 		fmt.Fprintln(os.Stderr, "lab:", err)
 		os.Exit(1)
 	}
-	os.Exit(m.Run())
+	code := m.Run()
+	if used.Load() {
+		if path, err := built(); err == nil {
+			os.RemoveAll(filepath.Dir(path))
+		}
+	}
+	os.Exit(code)
 }
 
 // Need skips the test when a precondition is missing, and fails it instead
@@ -46,11 +55,14 @@ func Need(t testing.TB, present bool, what string) {
 // serial keeps the names of labs of one process apart.
 var serial atomic.Int32
 
+// Prefix makes word unique on this machine.
+func Prefix(word string) string { return fmt.Sprintf("%s%d-%d", word, os.Getpid(), serial.Add(1)) }
+
 // New makes a lab that is closed when the test ends.
 func New(t testing.TB, prefix string) *lab.Lab {
 	t.Helper()
 	Need(t, lab.CanBuild(), "network namespaces (root or user namespaces)")
-	l, err := lab.New(fmt.Sprintf("%s%d-%d", prefix, os.Getpid(), serial.Add(1)), "")
+	l, err := lab.New(Prefix(prefix), "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -60,4 +72,32 @@ func New(t testing.TB, prefix string) *lab.Lab {
 		}
 	})
 	return l
+}
+
+var used atomic.Bool // somebody asked for Binary
+
+// built is the path of the ipsec command once it is built, "" where that failed.
+var built = sync.OnceValues(func() (string, error) {
+	dir, err := os.MkdirTemp("", "cygnet-bin-")
+	if err != nil {
+		return "", err
+	}
+	path := filepath.Join(dir, "ipsec")
+	cmd := exec.Command("go", "build", "-o", path, "cygnet/cmd/ipsec")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("build the ipsec command: %w\n%s", err, out)
+	}
+	return path, nil
+})
+
+// Binary is the path of the ipsec command, built from this tree.
+func Binary(t testing.TB) string {
+	t.Helper()
+	used.Store(true)
+	path, err := built()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path
 }
