@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"io"
 
 	"github.com/spf13/cobra"
 
@@ -73,4 +74,11 @@ func fetch[T any](cmd *cobra.Command, op whack.Op) (T, error) {
 		return found, fmt.Errorf("decode the daemon's answer: %w", err)
 	}
 	return found, nil
+}
+
+// printJSON writes v indented, as every --json does.
+func printJSON(out io.Writer, v any) error {
+	e := json.NewEncoder(out)
+	e.SetIndent("", "  ")
+	return e.Encode(v)
 }

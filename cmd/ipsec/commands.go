@@ -9,7 +9,15 @@ func commands() []*cobra.Command {
 		newAuto(),
 		newWhack(),
 		newPluto(),
+		newEroute(),
+		newSpi(),
+		newLook(),
+		newTrafficstatus(),
+		newVerify(),
 		newRanbits(),
+		newRsasigkey(),
+		newNewhostkey(),
+		newShowhostkey(),
 		newMan(),
 	}
 	return append(list, shortVerbs()...)

@@ -1,0 +1,272 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"cygnet/internal/config"
+	"cygnet/internal/whack"
+)
+
+// Verdicts of `ipsec verify`.
+const (
+	verdictOK      = "OK"
+	verdictFailed  = "FAILED"
+	verdictMissing = "MISSING"
+	verdictWarn    = "WARN"
+	verdictNA      = "N/A"
+)
+
+const labelWidth = 65 // columns before the verdict, as scripts expect
+
+// finding is one line of `ipsec verify`.
+type finding struct {
+	Label   string   `json:"label"`
+	Verdict string   `json:"verdict"`
+	Advice  []string `json:"advice,omitempty"`
+}
+
+// check looks at one thing.
+type check func(ctx context.Context, at places) []finding
+
+var hostChecks = []check{
+	checkOnPath,
+	checkTun,
+	checkConfig,
+	checkSecrets,
+	checkPluto,
+	checkForwarding,
+	checkRPFilter,
+}
+
+func newVerify() *cobra.Command {
+	var asJSON, exitZero bool
+	c := &cobra.Command{
+		Use:   "verify",
+		Short: "Look at this machine and say what IPsec lacks",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			var found []finding
+			for _, look := range hostChecks {
+				for _, f := range look(cmd.Context(), where()) {
+					found = append(found, f)
+					if !asJSON {
+						printFinding(cmd, f)
+					}
+				}
+			}
+			if asJSON {
+				if err := printJSON(cmd.OutOrStdout(), struct {
+					Version int       `json:"version"`
+					Checks  []finding `json:"checks"`
+				}{1, found}); err != nil {
+					return err
+				}
+			}
+			if bad(found) && !exitZero {
+				return ended(whack.ExitFailed)
+			}
+			return nil
+		},
+	}
+	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	c.Flags().BoolVar(&exitZero, "exit-zero", false, "exit 0 whatever is found, as the old verify did")
+	return c
+}
+
+func printFinding(cmd *cobra.Command, f finding) {
+	out := cmd.OutOrStdout()
+	fmt.Fprintf(out, "%-*s\t[%s]\n", labelWidth, f.Label, f.Verdict)
+	for _, a := range f.Advice {
+		fmt.Fprintf(out, "  %s\n", a)
+	}
+}
+
+func bad(found []finding) bool {
+	for _, f := range found {
+		if f.Verdict == verdictFailed || f.Verdict == verdictMissing {
+			return true
+		}
+	}
+	return false
+}
+
+func checkOnPath(context.Context, places) []finding {
+	f := finding{Label: "Version check and ipsec on-path", Verdict: verdictOK, Advice: []string{"Linux Cygnet " + version()}}
+	path, err := exec.LookPath("ipsec")
+	if err != nil {
+		f.Verdict = verdictWarn
+		f.Advice = append(f.Advice, "no ipsec command is found on the PATH; this one is in "+executableDir())
+		return []finding{f}
+	}
+	out, err := exec.Command(path, "--versioncode").Output()
+	if got := strings.TrimSpace(string(out)); err != nil || got != version() {
+		f.Verdict = verdictWarn
+		f.Advice = append(f.Advice, fmt.Sprintf("%s on the PATH is another version (%s)", path, got))
+	}
+	return []finding{f}
+}
+
+func checkTun(context.Context, places) []finding {
+	f := finding{Label: "Checking for the data plane (TUN devices)", Verdict: verdictOK}
+	dev, err := os.OpenFile("/dev/net/tun", os.O_RDWR, 0)
+	if err != nil {
+		f.Verdict = verdictFailed
+		f.Advice = []string{err.Error(), "load the kernel module tun, or run as root"}
+		return []finding{f}
+	}
+	dev.Close()
+	return []finding{f}
+}
+
+func checkConfig(_ context.Context, at places) []finding {
+	f := finding{Label: "Checking " + at.confFile(), Verdict: verdictOK}
+	file, err := config.Load(at.conf)
+	if err != nil {
+		f.Verdict = verdictFailed
+		f.Advice = []string{err.Error()}
+		return []finding{f}
+	}
+	for _, p := range file.Errors {
+		f.Verdict = verdictFailed
+		f.Advice = append(f.Advice, p.Error())
+	}
+	for _, p := range file.Warnings {
+		if f.Verdict == verdictOK {
+			f.Verdict = verdictWarn
+		}
+		f.Advice = append(f.Advice, p.Error())
+	}
+	return []finding{f}
+}
+
+func checkSecrets(_ context.Context, at places) []finding {
+	key := finding{Label: "Checking for private key (" + at.secrets() + ")", Verdict: verdictMissing,
+		Advice: []string{"`ipsec newhostkey' makes one; connections with authby=secret need none"}}
+	perm := finding{Label: "Checking owner and mode of " + at.secrets(), Verdict: verdictOK}
+	secrets, err := config.LoadSecrets(at.conf)
+	if err != nil {
+		perm.Verdict, perm.Advice = verdictFailed, []string{err.Error()}
+		return []finding{key, perm}
+	}
+	for _, e := range secrets.Entries {
+		if e.Kind == config.SecretPrivate {
+			key.Verdict, key.Advice = verdictOK, nil
+		} else if key.Verdict == verdictMissing {
+			key.Verdict = verdictNA
+		}
+	}
+	for _, p := range secrets.Errors {
+		perm.Verdict = verdictFailed
+		perm.Advice = append(perm.Advice, p.Error())
+	}
+	return []finding{key, perm}
+}
+
+func checkPluto(ctx context.Context, at places) []finding {
+	running := finding{Label: "Checking that pluto is running", Verdict: verdictOK}
+	c, err := whack.Dial(ctx, at.socket())
+	if err != nil {
+		running.Verdict, running.Advice = verdictFailed, []string{err.Error(), "`ipsec setup start' starts it"}
+		return []finding{running}
+	}
+	c.Close()
+	found := []finding{running}
+	for _, port := range []uint16{500, 4500} {
+		f := finding{Label: fmt.Sprintf("  Pluto listening for IKE on udp %d", port), Verdict: verdictOK}
+		if !listening(port) {
+			f.Verdict = verdictFailed
+			f.Advice = []string{"no socket has this port; does interfaces= in ipsec.conf name a device that is up?"}
+		}
+		found = append(found, f)
+	}
+	return found
+}
+
+// listening reports whether any UDP socket of this network namespace has the
+// port, by the kernel's list.
+func listening(port uint16) bool {
+	suffix := fmt.Sprintf(":%04X", port)
+	for _, table := range []string{"/proc/net/udp", "/proc/net/udp6"} {
+		b, err := os.ReadFile(table)
+		if err != nil {
+			continue
+		}
+		for line := range strings.Lines(string(b)) {
+			if fields := strings.Fields(line); len(fields) > 1 && strings.HasSuffix(fields[1], suffix) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func checkForwarding(context.Context, places) []finding {
+	f := finding{Label: "Two or more interfaces found, checking IP forwarding", Verdict: verdictOK}
+	if physicalInterfaces() < 2 {
+		f.Verdict = verdictNA
+		return []finding{f}
+	}
+	if readSysctl("net/ipv4/ip_forward") != "1" {
+		f.Verdict = verdictFailed
+		f.Advice = []string{"this machine forwards nothing: `sysctl -w net.ipv4.ip_forward=1', or forwardcontrol=yes in config setup"}
+	}
+	return []finding{f}
+}
+
+// physicalInterfaces counts interfaces that are up and have an address, other
+// than loopback and our own devices.
+func physicalInterfaces() int {
+	links, err := net.Interfaces()
+	if err != nil {
+		return 0
+	}
+	n := 0
+	for _, l := range links {
+		addrs, err := l.Addrs()
+		if err != nil || l.Flags&net.FlagLoopback != 0 || l.Flags&net.FlagUp == 0 || strings.HasPrefix(l.Name, "ipsec") {
+			continue
+		}
+		for _, a := range addrs {
+			if p, err := netip.ParsePrefix(a.String()); err == nil && !p.Addr().IsLinkLocalUnicast() {
+				n++
+				break
+			}
+		}
+	}
+	return n
+}
+
+func checkRPFilter(context.Context, places) []finding {
+	f := finding{Label: "Checking reverse path filters", Verdict: verdictOK}
+	links, err := filepath.Glob("/proc/sys/net/ipv4/conf/ipsec*/rp_filter")
+	if err != nil || len(links) == 0 {
+		f.Verdict = verdictNA
+		return []finding{f}
+	}
+	all := readSysctl("net/ipv4/conf/all/rp_filter")
+	for _, l := range links {
+		name := filepath.Base(filepath.Dir(l))
+		if own := readSysctl("net/ipv4/conf/" + name + "/rp_filter"); own == "1" || all == "1" {
+			f.Verdict = verdictWarn
+			f.Advice = append(f.Advice, name+": strict filtering drops decrypted packets whose way back is another; `sysctl -w net.ipv4.conf.all.rp_filter=0'")
+		}
+	}
+	return []finding{f}
+}
+
+func readSysctl(name string) string {
+	b, err := os.ReadFile("/proc/sys/" + name)
+	if err != nil {
+		return ""
+	}
+	return strings.TrimSpace(string(b))
+}
