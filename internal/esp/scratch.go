@@ -18,6 +18,7 @@ type Scratch struct {
 	sum   [64]byte         // a MAC
 	saved [maxTrailer]byte // what Borrow restores
 	buf   []byte           // contiguous associated data of GMAC with ESN, AH headers
+	comp  compressor
 }
 
 // grow returns n octets of s.buf.
