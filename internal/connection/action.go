@@ -1,0 +1,92 @@
+package connection
+
+import (
+	"net/netip"
+
+	"cygnet/internal/ike"
+	"cygnet/internal/ipsec"
+)
+
+// Action is something that must be done, in the order given.
+type Action interface{ action() }
+
+// StartIKE makes an initiator for Conn and answers Started. Trigger, if not
+// nil, is the packet that made it necessary.
+type StartIKE struct {
+	Conn    *ike.Conn
+	Trigger *ipsec.Flow
+	Contact bool // we hold no other IKE SA with that peer: INITIAL_CONTACT may be said
+}
+
+// ToMachine hands an event to the IKE SA of that number.
+type ToMachine struct {
+	Serial uint32
+	Event  ike.Event
+}
+
+// Policies is the whole desired outbound SPD.
+type Policies struct{ List []ipsec.Policy }
+
+// Routes is the whole set of kernel routes we want.
+type Routes struct{ List []KernelRoute }
+
+// KernelRoute sends a prefix into a tunnel device.
+type KernelRoute struct {
+	Prefix  netip.Prefix
+	Device  string
+	NextHop netip.Addr // invalid: none
+	Source  netip.Addr // preferred source; invalid: the system's choice
+	MTU     int        // 0: the device's
+	Metric  int
+}
+
+// Updown runs a user's leftupdown= command.
+type Updown struct {
+	Desc *Description
+	Verb string // base with suffix, as up-client-v6
+}
+
+// Log is a line for the log. Conn is nil where it is about none.
+type Log struct {
+	Conn    *ike.Conn
+	Serial  uint32
+	Text    string
+	Serious bool
+}
+
+// Reply is a line for a waiting user. On the Final one Why is nil or says why
+// it failed, and Code is a class of whack (freeswan.md 4.4).
+type Reply struct {
+	Waiter uint64
+	Code   int
+	Text   string
+	Final  bool
+	Why    *ike.Failure
+	OK     bool // of the Final reply
+}
+
+func (StartIKE) action()  {}
+func (ToMachine) action() {}
+func (Policies) action()  {}
+func (Routes) action()    {}
+func (Updown) action()    {}
+func (Log) action()       {}
+func (Reply) action()     {}
+
+// Classes of Reply.Code that the table itself gives.
+const (
+	codeComment    = 0
+	codeLog        = 2
+	codeSerious    = 3
+	codeSuccess    = 4
+	codeRetransmit = 10
+	codeDuplicate  = 20
+	codeUnknown    = 21
+	codeOrient     = 22
+	codeRoute      = 25
+	codeRouteBusy  = 26
+	codeNoPeer     = 29
+	codeNever      = 30
+	codeGaveUp     = 31
+	codeNotify     = 200
+)

@@ -1,0 +1,235 @@
+package connection
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"cygnet/internal/config"
+	"cygnet/internal/ike"
+	"cygnet/internal/ipsec"
+)
+
+// child is one Child SA pair of a connection.
+type child struct {
+	serial, ike   uint32
+	up            ike.ChildUp
+	since         time.Time
+	use           bool // the peer is ready to receive on it
+	replaced      bool // a newer Child SA was made of it
+	closing       bool // its deletion has been asked for
+	surplusAt     time.Time
+	tunIn, tunOut ipsec.SPI // IP-in-IP SAs of the books, as KLIPS counts them
+}
+
+// using returns the Child SA that carries what we send: the newest that the
+// peer is known to be ready for, else the newest.
+func (c *conn) using() *child {
+	var found *child
+	for _, ch := range c.children {
+		if found == nil || ch.use || !found.use {
+			found = ch
+		}
+	}
+	return found
+}
+
+func (t *Table) childBySerial(serial uint32) (*conn, *child) {
+	for _, c := range t.conns {
+		for _, ch := range c.children {
+			if ch.serial == serial {
+				return c, ch
+			}
+		}
+	}
+	return nil, nil
+}
+
+// childUp takes a new Child SA into use.
+func (t *Table) childUp(r ike.Report, c *conn, up ike.ChildUp) {
+	unasked := up.Initiator && up.Rekeyed == 0 && c != nil && (c.joined == nil || c.joined.serial != up.IKE)
+	if c == nil || unasked { // deleted, replaced or taken down while it was negotiated
+		t.do(ToMachine{up.IKE, ike.Delete{Child: r.Serial}})
+		return
+	}
+	ch := &child{serial: r.Serial, ike: up.IKE, up: up, since: t.now, use: up.Use}
+	if up.Mode == ipsec.Tunnel {
+		ch.tunIn, ch.tunOut = t.nextTun, t.nextTun+1
+		t.nextTun += 2
+	}
+	for _, old := range c.children {
+		if old.serial == up.Rekeyed {
+			old.replaced = true
+		}
+	}
+	c.children = append(c.children, ch)
+	t.dirty = true
+	if c.joined != nil && c.joined.serial == up.IKE {
+		c.leave()
+	}
+	c.tries, c.retryAt, c.last, c.blockedUntil = 0, time.Time{}, nil, time.Time{}
+	t.enroute(c)
+	t.checkSurplus(c)
+	t.release(c, nil, 0)
+}
+
+// enroute gives c's packets to its SA: eroute, script, route (freeswan.md
+// 6.13).
+func (t *Table) enroute(c *conn) {
+	before := c.state
+	if before == Erouted {
+		t.settle()
+		return
+	}
+	if x := t.routeConflict(c); x != nil && !before.Routed() {
+		t.become(c, Keyed)
+		t.log(c.Conn, fmt.Sprintf("cannot route -- route already in use for %s", x.Title()))
+		return
+	}
+	t.become(c, Erouted)
+	if len(c.Updown) > 0 && !c.scriptUp {
+		c.scriptUp = true
+		t.settleSPD()
+		t.script(c, "up")
+	}
+	t.claimed(c, before)
+	t.settle()
+}
+
+// checkSurplus plans the end of a pair that two ends made twice by initiating
+// at the same time. Both ends see the same pairs with in and out exchanged, so
+// the pair with the lowest SPI is the same for both; its initiator deletes it.
+func (t *Table) checkSurplus(c *conn) {
+	var fresh []*child
+	for _, ch := range c.children {
+		if !ch.replaced && !ch.closing {
+			fresh = append(fresh, ch)
+		}
+	}
+	if len(fresh) < 2 {
+		return
+	}
+	lowest := slices.MinFunc(fresh, func(a, b *child) int { return int(int64(a.low()) - int64(b.low())) })
+	if lowest.up.Initiator {
+		lowest.surplusAt = t.now.Add(surplusDelay)
+	}
+}
+
+func (ch *child) low() ipsec.SPI { return min(ch.up.In.SPI, ch.up.Out.SPI) }
+
+// dropSurplus deletes a surplus pair, and its IKE SA too if that serves for
+// nothing else and is not the only one with its peer.
+func (t *Table) dropSurplus(c *conn, ch *child) {
+	if !slices.ContainsFunc(c.children, func(x *child) bool { return x != ch && !x.replaced && !x.closing }) {
+		return
+	}
+	t.log(c.Conn, fmt.Sprintf("both ends initiated at once: deleting the surplus Child SA #%d", ch.serial))
+	ch.closing = true
+	sa := t.ikeBySerial(ch.ike)
+	if sa != nil && sa.ours && !t.used(sa) && t.suitableBut(sa) {
+		sa.doomed = true
+		t.do(ToMachine{sa.serial, ike.Delete{}})
+		return
+	}
+	t.do(ToMachine{ch.ike, ike.Delete{Child: ch.serial}})
+}
+
+// used reports whether an IKE SA carries a Child SA that stays, or shall.
+func (t *Table) used(sa *ikeSA) bool {
+	if len(sa.waiting) > 0 {
+		return true
+	}
+	for _, c := range t.conns {
+		for _, ch := range c.children {
+			if ch.ike == sa.serial && !ch.closing {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func (t *Table) suitableBut(sa *ikeSA) bool {
+	return slices.ContainsFunc(t.ikes, func(x *ikeSA) bool {
+		return x != sa && x.up != nil && !x.doomed && x.fits(sa.conn)
+	})
+}
+
+// closeChildren deletes all Child SAs of c, by way of their IKE SA where it
+// serves for nothing else.
+func (t *Table) closeChildren(c *conn) {
+	for _, ch := range c.children {
+		ch.closing, ch.surplusAt = true, time.Time{}
+	}
+	told := map[uint32]bool{}
+	for _, sa := range slices.Clone(t.ikes) {
+		mine := sa.conn == c || slices.ContainsFunc(c.children, func(ch *child) bool { return ch.ike == sa.serial })
+		if mine && sa.up != nil && !t.used(sa) {
+			sa.doomed, told[sa.serial] = true, true
+			t.do(ToMachine{sa.serial, ike.Delete{}})
+		}
+	}
+	for _, ch := range c.children {
+		if !told[ch.ike] {
+			t.do(ToMachine{ch.ike, ike.Delete{Child: ch.serial}})
+		}
+	}
+}
+
+// childDown forgets a Child SA. When it was the last one, the trap is back,
+// and what shall be up is tried again.
+func (t *Table) childDown(serial uint32, down ike.ChildDown) {
+	c, ch := t.childBySerial(serial)
+	if c == nil {
+		return
+	}
+	if silent(down.Why) {
+		if sa := t.ikeBySerial(ch.ike); sa != nil {
+			sa.doomed = true // nothing new shall ride on it
+		}
+	}
+	c.children = slices.DeleteFunc(c.children, func(x *child) bool { return x == ch })
+	t.dirty = true
+	if len(c.children) > 0 {
+		return
+	}
+	t.callDown(c)
+	switch c.state {
+	case Keyed:
+		t.become(c, Unrouted)
+	case Erouted:
+		t.become(c, Trapped)
+	}
+	if !ch.closing {
+		t.revive(c, down, serial)
+	}
+	t.settle()
+	if c.base != nil {
+		t.reap(c)
+	}
+}
+
+func silent(why *ike.Failure) bool { return why != nil && why.Reason == ike.ReasonSilent }
+
+// revive plans a new attempt where one is called for: dpdaction= decides when
+// the peer fell silent; after a Delete of the peer's, or an expiry, a
+// connection marked UP is replaced (freeswan.md 6.6).
+func (t *Table) revive(c *conn, down ike.ChildDown, serial uint32) {
+	if c.base != nil || c.joined != nil || !c.retryAt.IsZero() {
+		return
+	}
+	switch {
+	case silent(down.Why):
+		switch c.DPDAction {
+		case ike.DPDRestart:
+			t.log(c.Conn, "the peer is silent: initiating anew")
+			c.up = true
+			c.retryAt = t.now
+		case ike.DPDClear:
+			c.up = false
+		}
+	case c.up && !c.DontRekey && (down.ByPeer || down.Why != nil || c.Auto == config.AutoStart || c.Auto == config.AutoKeep):
+		t.log(c.Conn, fmt.Sprintf("IPsec SA #%d is gone: replacing it in %d seconds", serial, int(replaceDelay.Seconds())))
+		c.retryAt = t.now.Add(replaceDelay)
+	}
+}

@@ -1,0 +1,151 @@
+package connection
+
+import (
+	"net/netip"
+	"reflect"
+	"strings"
+
+	"cygnet/internal/config"
+	"cygnet/internal/ike"
+	"cygnet/internal/ipsec"
+)
+
+// Description is one connection of the configuration, seen from this machine:
+// what IKE needs, and what happens to its packets and routes. It is immutable
+// once it is in a Table.
+type Description struct {
+	*ike.Conn
+	Alias    string // the name in the file, where that made several connections
+	Oriented bool   // one of its ends is an address of this machine
+	Auto     config.Startup
+
+	// Shunt covers its packets while it is routed without an SA: Trap for
+	// what is negotiated, or Pass, Drop, Reject for the shunt types.
+	Shunt   ipsec.Action
+	Hold    ipsec.Action // while negotiating
+	Failure ipsec.Action // after the last keying attempt; Trap means none
+
+	Virtual, Physical string     // ipsec0, eth0; empty while unoriented
+	NextHop           netip.Addr // ours; invalid: the peer's address, once known
+	PeerHop           netip.Addr // the peer's, for display
+	SourceIP          netip.Addr // preferred source of packets of our own
+	MTU, Metric       int        // of its routes; 0: the system's
+	Updown            []string   // command and arguments that replace our own routing; none: we route
+	RemoteWord        string     // %any and the like, where the address is not known
+	DontRekey         bool
+}
+
+// Negotiable reports whether the connection ever uses IKE.
+func (d *Description) Negotiable() bool { return d.Shunt == ipsec.Trap }
+
+// equal reports whether e asks for exactly the same.
+func (d *Description) equal(e *Description) bool { return reflect.DeepEqual(d, e) }
+
+// selectors lists what its outbound packets match: each of our traffic
+// selectors with each of the peer's.
+func (d *Description) selectors() []ipsec.Selector { return product(d.Local.TS, d.Remote.TS) }
+
+func product(local, remote []ipsec.TS) []ipsec.Selector {
+	var list []ipsec.Selector
+	for _, l := range local {
+		for _, r := range remote {
+			list = append(list, join(l, r)...)
+		}
+	}
+	return list
+}
+
+// join makes selectors of two traffic selectors; none, if no packet could
+// match both.
+func join(l, r ipsec.TS) []ipsec.Selector {
+	if l.Start.Is4() != r.Start.Is4() || l.Proto != 0 && r.Proto != 0 && l.Proto != r.Proto {
+		return nil
+	}
+	var list []ipsec.Selector
+	for _, src := range prefixes(l.Start, l.End) {
+		for _, dst := range prefixes(r.Start, r.End) {
+			list = append(list, ipsec.Selector{Src: src, Dst: dst, Proto: max(l.Proto, r.Proto),
+				SrcPorts: canonical(l.Ports), DstPorts: canonical(r.Ports)})
+		}
+	}
+	return list
+}
+
+// canonical writes "any port" in one way, so that equal selectors compare so.
+func canonical(p ipsec.Ports) ipsec.Ports {
+	if p.Any() {
+		return ipsec.Ports{}
+	}
+	return p
+}
+
+// prefixes covers an address range with the fewest prefixes, in order.
+func prefixes(start, end netip.Addr) []netip.Prefix {
+	var list []netip.Prefix
+	for start.Is4() == end.Is4() && start.Compare(end) <= 0 {
+		bits := start.BitLen()
+		for bits > 0 {
+			wider := netip.PrefixFrom(start, bits-1).Masked()
+			if wider.Addr() != start || last(wider).Compare(end) > 0 {
+				break
+			}
+			bits--
+		}
+		p := netip.PrefixFrom(start, bits)
+		list = append(list, p)
+		start = last(p).Next()
+		if !start.IsValid() {
+			break
+		}
+	}
+	return list
+}
+
+func last(p netip.Prefix) netip.Addr { return ipsec.TSOf(p, 0, ipsec.Ports{}).End }
+
+// remotePrefixes lists what its routes cover, in the order of the selectors.
+func (d *Description) remotePrefixes() []netip.Prefix {
+	var list []netip.Prefix
+	for _, ts := range d.Remote.TS {
+		list = append(list, prefixes(ts.Start, ts.End)...)
+	}
+	return list
+}
+
+// hop is the next hop of its routes; invalid if there is none to name.
+func (d *Description) hop() netip.Addr {
+	if d.NextHop.IsValid() {
+		return d.NextHop
+	}
+	if d.Remote.Addr.IsValid() && !d.Remote.Addr.IsUnspecified() {
+		return d.Remote.Addr
+	}
+	return netip.Addr{}
+}
+
+// policyWords is the policy as Pluto's status writes it.
+func (d *Description) policyWords(up bool) string {
+	var words []string
+	add := func(on bool, word string) {
+		if on {
+			words = append(words, word)
+		}
+	}
+	for _, a := range d.Local.Auth {
+		add(a == ike.AuthPSK, "PSK")
+		add(a == ike.AuthPubkey, "RSASIG")
+	}
+	if d.Negotiable() {
+		add(true, "ENCRYPT")
+		add(d.Mode == ipsec.Tunnel, "TUNNEL")
+		add(d.PFS, "PFS")
+		add(!d.CheckArrival, "DISABLEARRIVALCHECK")
+		add(d.DontRekey, "DONTREKEY")
+		add(d.Failure != ipsec.Trap, "failure"+strings.ToUpper(strings.TrimPrefix(d.Failure.String(), "%")))
+	} else {
+		add(true, strings.ToUpper(strings.TrimPrefix(d.Shunt.String(), "%")))
+		add(true, "NEVER_NEGOTIATE")
+	}
+	add(up, "UP")
+	return strings.Join(words, "+")
+}

@@ -1,0 +1,203 @@
+package connection
+
+import (
+	"fmt"
+	"slices"
+
+	"cygnet/internal/ike"
+)
+
+// reported takes in a fact from a machine. Whoever waits for a connection that
+// it concerns hears of it.
+func (t *Table) reported(r ike.Report) {
+	c := t.byConn[r.Conn]
+	t.tell(r, c)
+	switch f := r.Fact.(type) {
+	case ike.IKEUp:
+		t.ikeUp(r, c, f)
+	case ike.IKEDown:
+		if sa := t.ikeBySerial(r.Serial); sa != nil {
+			t.ikeDown(sa, f)
+		}
+	case ike.ChildUp:
+		t.childUp(r, c, f)
+	case ike.ChildUse:
+		if _, ch := t.childBySerial(r.Serial); ch != nil {
+			ch.use, t.dirty = true, true
+		}
+	case ike.ChildDown:
+		t.childDown(r.Serial, f)
+	case ike.Failed:
+		t.failed(r, c, f)
+	}
+}
+
+func (t *Table) ikeBySerial(serial uint32) *ikeSA {
+	for _, sa := range t.ikes {
+		if sa.serial == serial && serial != 0 {
+			return sa
+		}
+	}
+	return nil
+}
+
+// ikeUp records an established IKE SA: one of ours, one that a peer has made,
+// or the successor of either.
+func (t *Table) ikeUp(r ike.Report, c *conn, up ike.IKEUp) {
+	sa := t.ikeBySerial(r.Serial)
+	if sa == nil {
+		if c == nil {
+			return
+		}
+		sa = &ikeSA{serial: r.Serial, conn: c, peer: c.Remote.Addr}
+		t.ikes = append(t.ikes, sa)
+	}
+	sa.up, sa.since = &up, t.now
+	if old := t.ikeBySerial(up.Rekeyed); old != nil {
+		t.succeed(old, sa)
+		return
+	}
+	t.supersede(sa)
+}
+
+// succeed moves what rides on old to its successor.
+func (t *Table) succeed(old, sa *ikeSA) {
+	sa.conn, sa.peer, sa.ours = old.conn, old.peer, old.ours
+	sa.waiting = append(sa.waiting, old.waiting...)
+	for _, c := range old.waiting {
+		c.joined = sa
+	}
+	old.waiting, old.doomed = nil, true
+	for _, c := range t.conns {
+		for _, ch := range c.children {
+			if ch.ike == old.serial {
+				ch.ike = sa.serial
+			}
+		}
+	}
+}
+
+// supersede ends the older IKE SAs that the new one makes obsolete: all of the
+// same peer identity, if it says that it knows of no other (RFC 7296, 2.4);
+// with uniqueids=yes those from another address (freeswan.md 6.9).
+func (t *Table) supersede(sa *ikeSA) {
+	for _, old := range t.ikes {
+		if old == sa || old.up == nil || old.doomed || old.up.RemoteID != sa.up.RemoteID ||
+			old.up.LocalID != sa.up.LocalID || sa.up.RemoteID.Kind == ike.IDNone || sa.up.RemoteID.Kind == ike.IDNULL {
+			continue
+		}
+		crossing := old.ours && !sa.ours && t.now.Sub(old.since) < contactGrace
+		moved := old.up.Remote.Addr() != sa.up.Remote.Addr() ||
+			old.up.Encap && sa.up.Encap && old.up.Remote.Port() != sa.up.Remote.Port()
+		switch {
+		case sa.up.InitialContact && !crossing:
+			t.log(old.conn.Conn, fmt.Sprintf("the peer has started anew: its IKE SA #%d is obsolete", old.serial))
+		case sa.conn.Unique && moved:
+			t.log(old.conn.Conn, fmt.Sprintf("the peer has moved to %s: its IKE SA #%d is obsolete", sa.up.Remote, old.serial))
+		default:
+			continue
+		}
+		old.doomed, old.doomedAt = true, t.now.Add(supersedeDelay)
+	}
+}
+
+// ikeDown forgets an IKE SA and settles what hung on it.
+func (t *Table) ikeDown(sa *ikeSA, down ike.IKEDown) {
+	if down.Rekeyed {
+		t.forget(sa)
+		return
+	}
+	why := down.Why
+	if why == nil {
+		why = &ike.Failure{Reason: ike.ReasonDeleted, Why: "the IKE SA was deleted", ByPeer: down.ByPeer}
+	}
+	for _, c := range slices.Clone(t.conns) {
+		for _, ch := range slices.Clone(c.children) {
+			if ch.ike == sa.serial {
+				t.childDown(ch.serial, ike.ChildDown{IKE: sa.serial, Why: down.Why, ByPeer: down.ByPeer})
+			}
+		}
+	}
+	t.ikeGone(sa, why)
+}
+
+// ikeGone fails the attempts that waited for an IKE SA.
+func (t *Table) ikeGone(sa *ikeSA, why *ike.Failure) {
+	t.forget(sa)
+	for _, c := range slices.Clone(sa.waiting) {
+		t.attemptFailed(c, why)
+	}
+	for _, c := range slices.Clone(t.conns) {
+		if c.base != nil {
+			t.reap(c)
+		}
+	}
+}
+
+// failed settles an attempt that did not succeed.
+func (t *Table) failed(r ike.Report, c *conn, f ike.Failed) {
+	if f.Child {
+		if c != nil {
+			t.attemptFailed(c, f.Why)
+		}
+		return
+	}
+	if sa := t.ikeBySerial(r.Serial); sa != nil && sa.up == nil {
+		t.ikeGone(sa, f.Why)
+	}
+}
+
+// deleteState ends one SA by its number.
+func (t *Table) deleteState(e DeleteState) {
+	if sa := t.ikeBySerial(e.Serial); sa != nil {
+		t.do(ToMachine{sa.serial, ike.Delete{}})
+	} else if _, ch := t.childBySerial(e.Serial); ch != nil {
+		t.do(ToMachine{ch.ike, ike.Delete{Child: ch.serial}})
+	} else {
+		t.refuse(e.Waiter, codeUnknown, fmt.Sprintf("no state #%d", e.Serial))
+		return
+	}
+	t.answer(e.Waiter)
+}
+
+// crash ends every IKE SA with a peer.
+func (t *Table) crash(e Crash) {
+	for _, sa := range t.byAddress(e.Peer) {
+		if sa.serial != 0 {
+			t.do(ToMachine{sa.serial, ike.Delete{}})
+		}
+	}
+	t.answer(e.Waiter)
+}
+
+// rekey replaces the newest SA of each connection that a name means.
+func (t *Table) rekey(e Rekey) {
+	list := t.named(e.Name)
+	if len(list) == 0 {
+		t.unknown(e.Waiter, e.Name)
+		return
+	}
+	done := false
+	for _, c := range list {
+		if ch := c.using(); ch != nil {
+			t.do(ToMachine{ch.ike, ike.Rekey{Child: ch.serial}})
+			done = true
+		}
+	}
+	if !done {
+		t.refuse(e.Waiter, codeSerious, fmt.Sprintf("%q is not up", e.Name))
+		return
+	}
+	t.answer(e.Waiter)
+}
+
+// byIdentity lists the established IKE SAs with the identity of c's peer.
+func (t *Table) byIdentity(c *conn) []*ikeSA {
+	var list []*ikeSA
+	for _, sa := range t.ikes {
+		if sa.up != nil && sa.up.RemoteID == c.Remote.ID && sa.up.LocalID == c.Local.ID {
+			list = append(list, sa)
+		}
+	}
+	return list
+}

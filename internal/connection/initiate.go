@@ -1,0 +1,277 @@
+package connection
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"time"
+
+	"cygnet/internal/ike"
+	"cygnet/internal/ipsec"
+)
+
+// ikeSA is one IKE SA, from the request for it to its end.
+type ikeSA struct {
+	serial  uint32     // 0 until the runtime has made the machine
+	conn    *conn      // the connection it was made for
+	peer    netip.Addr // as configured, which a move does not change
+	ours    bool       // we initiated it
+	up      *ike.IKEUp
+	since   time.Time // of up
+	waiting []*conn   // connections whose Child SA it shall bring
+
+	doomedAt time.Time // when it is to be deleted because another supersedes it
+	doomed   bool
+}
+
+// bringUp initiates all that a name means.
+func (t *Table) bringUp(e Up) {
+	var list []*conn
+	for _, c := range t.named(e.Name) {
+		if c.Instance == 0 {
+			list = append(list, c)
+		}
+	}
+	if len(list) == 0 {
+		t.unknown(e.Waiter, e.Name)
+		return
+	}
+	for _, c := range list {
+		if code, why := uninitiable(c); code != 0 {
+			t.refuse(e.Waiter, code, why)
+			return
+		}
+	}
+	var w *waiter
+	if e.Waiter != 0 && !e.Async {
+		w = t.wait(e.Waiter, list)
+	}
+	for _, c := range list {
+		c.up = true
+		t.upOne(c)
+	}
+	if w == nil {
+		t.answer(e.Waiter)
+	}
+}
+
+// uninitiable says why c cannot be initiated, with its class; 0 if it can.
+func uninitiable(c *conn) (int, string) {
+	switch {
+	case !c.Oriented:
+		return codeOrient, fmt.Sprintf("%s: we have no ipsecN interface for either end of this connection", c.Title())
+	case !c.Negotiable():
+		return codeNever, fmt.Sprintf("%s: cannot initiate an authby=never connection", c.Title())
+	case c.Template:
+		return codeNoPeer, fmt.Sprintf("%s: cannot initiate connection without knowing peer IP address (kind=CK_TEMPLATE)", c.Title())
+	}
+	return 0, ""
+}
+
+func (t *Table) upOne(c *conn) {
+	switch {
+	case c.using() != nil && (c.state == Erouted || c.state == Keyed):
+		t.say(c, codeSuccess, fmt.Sprintf("%s #%d: IPsec SA established already", c.Title(), c.using().serial))
+		t.release(c, nil, 0)
+	case c.state.Negotiating() && c.joined != nil:
+		t.say(c, codeComment, c.Title()+": waits for the negotiation in progress")
+	default:
+		c.tries = 0
+		t.initiate(c, nil)
+	}
+}
+
+// initiate starts an attempt for c: on an IKE SA with its peer where there is
+// one, whether established or being negotiated, else on a new one.
+func (t *Table) initiate(c *conn, trigger *ipsec.Flow) {
+	c.retryAt, c.trigger = time.Time{}, trigger
+	if c.state.Routed() {
+		t.become(c, Held)
+	} else {
+		t.become(c, Initiating)
+	}
+	sa := t.suitable(c)
+	if sa == nil {
+		sa = &ikeSA{conn: c, peer: c.Remote.Addr, ours: true}
+		contact := len(t.byIdentity(c)) == 0
+		t.ikes = append(t.ikes, sa)
+		sa.waiting, c.joined = append(sa.waiting, c), sa
+		t.settle()
+		t.do(StartIKE{Conn: c.Conn, Trigger: trigger, Contact: contact})
+		return
+	}
+	sa.waiting, c.joined = append(sa.waiting, c), sa
+	if sa.serial != 0 {
+		t.settle()
+		t.do(ToMachine{sa.serial, ike.AddChild{Conn: c.Conn, Trigger: trigger}})
+	}
+}
+
+// suitable returns the IKE SA that c's Child SA can ride on: the newest
+// established one with its peer, else one that we are negotiating.
+func (t *Table) suitable(c *conn) *ikeSA {
+	var found *ikeSA
+	for _, sa := range t.ikes {
+		if sa.doomed || !sa.fits(c) {
+			continue
+		}
+		if found == nil || sa.up != nil {
+			found = sa
+		}
+	}
+	return found
+}
+
+// fits reports whether c's peer is at the other end of sa, under the same
+// identities and proofs.
+func (sa *ikeSA) fits(c *conn) bool {
+	d := sa.conn
+	remote := d.Remote.ID
+	if sa.up != nil {
+		remote = sa.up.RemoteID
+	}
+	return d.Version == c.Version && d.Local.Addr == c.Local.Addr && sa.peer == c.Remote.Addr &&
+		d.Local.Port == c.Local.Port && d.Remote.Port == c.Remote.Port && d.Local.ID == c.Local.ID &&
+		(c.Remote.ID.Kind == ike.IDNone || c.Remote.ID == remote) &&
+		slices.Equal(d.Local.Auth, c.Local.Auth) && slices.Equal(d.Remote.Auth, c.Remote.Auth)
+}
+
+// started tells that the machine of a StartIKE exists, or cannot.
+func (t *Table) started(e Started) {
+	i := slices.IndexFunc(t.ikes, func(sa *ikeSA) bool { return sa.serial == 0 && sa.conn.Conn == e.Conn })
+	if i < 0 {
+		if e.Err == nil { // cancelled meanwhile
+			t.do(ToMachine{e.Serial, ike.Delete{}})
+		}
+		return
+	}
+	sa := t.ikes[i]
+	if e.Err != nil {
+		t.ikeGone(sa, e.Err)
+		return
+	}
+	sa.serial = e.Serial
+	for _, c := range sa.waiting {
+		if c != sa.conn { // the machine brings its own connection's child by itself
+			t.do(ToMachine{sa.serial, ike.AddChild{Conn: c.Conn, Trigger: c.trigger}})
+		}
+	}
+}
+
+// acquire initiates the connection whose trap a packet has met.
+func (t *Table) acquire(e Acquire) {
+	for _, c := range t.conns {
+		if c.key().owner() != e.Owner {
+			continue
+		}
+		if c.state != Trapped || !c.Negotiable() {
+			return
+		}
+		flow := e.Flow
+		if wait := c.blockedUntil; wait.After(t.now) { // soon after a failure
+			t.become(c, Held)
+			c.retryAt, c.trigger = wait, &flow
+			return
+		}
+		t.log(c.Conn, fmt.Sprintf("initiating on demand from %s", flow))
+		c.tries = 0
+		t.initiate(c, &flow)
+		return
+	}
+}
+
+// attemptFailed settles what happens to c after a keying attempt: another one,
+// at once or later, or the failure shunt.
+func (t *Table) attemptFailed(c *conn, why *ike.Failure) {
+	if c.joined == nil {
+		return
+	}
+	c.leave()
+	c.last = why
+	if !c.state.Negotiating() {
+		return
+	}
+	c.tries++
+	if c.KeyingTries == 0 || c.tries < c.KeyingTries {
+		t.retry(c, why)
+		return
+	}
+	t.release(c, why, failureCode(why))
+	t.exhausted(c)
+}
+
+func (t *Table) retry(c *conn, why *ike.Failure) {
+	limit := "an unlimited number"
+	if c.KeyingTries != 0 {
+		limit = fmt.Sprintf("at most %d", c.KeyingTries)
+	}
+	text := fmt.Sprintf("starting keying attempt %d of %s", c.tries+1, limit)
+	delay := retryDelay(why, c.tries)
+	if delay > 0 {
+		text += fmt.Sprintf(" in %ds", int(delay.Seconds()))
+	}
+	if t.awaited(c) {
+		text += ", but releasing whack"
+	}
+	t.log(c.Conn, text)
+	t.say(c, codeLog, c.Title()+": "+text)
+	t.release(c, why, failureCode(why))
+	c.retryAt = t.now.Add(delay)
+	t.dirty = true
+}
+
+func retryDelay(why *ike.Failure, tries int) time.Duration {
+	if why != nil && why.Reason == ike.ReasonSilent {
+		return 0
+	}
+	return min(retryFirst<<min(tries-1, 8), retryMost)
+}
+
+// exhausted puts the failure shunt in force. Without one the trap is back; the
+// packets held for the attempt are dropped first, lest they meet it at once.
+func (t *Table) exhausted(c *conn) {
+	c.tries = 0
+	if c.state == Initiating {
+		t.become(c, Unrouted)
+		return
+	}
+	if c.Failure != ipsec.Trap {
+		t.become(c, Failed)
+		return
+	}
+	t.become(c, Dropped)
+	t.settle()
+	t.become(c, Trapped)
+	c.blockedUntil = t.now.Add(retryFirst)
+}
+
+// leave takes c off the list of the IKE SA it waited for.
+func (c *conn) leave() {
+	if c.joined != nil {
+		c.joined.waiting = slices.DeleteFunc(c.joined.waiting, func(x *conn) bool { return x == c })
+		c.joined = nil
+	}
+}
+
+// cancel stops whatever attempt c is in. An IKE SA that nobody else wants goes
+// with it; another is left alone, and a Child SA that still comes is refused
+// when it comes.
+func (t *Table) cancel(c *conn) {
+	c.retryAt, c.tries, c.trigger, c.blockedUntil = time.Time{}, 0, nil, time.Time{}
+	sa := c.joined
+	if sa == nil {
+		return
+	}
+	c.leave()
+	if sa.up == nil && len(sa.waiting) == 0 {
+		t.forget(sa)
+		if sa.serial != 0 {
+			t.do(ToMachine{sa.serial, ike.Delete{}})
+		}
+	}
+}
+
+// forget drops the record of an IKE SA.
+func (t *Table) forget(sa *ikeSA) {
+	t.ikes = slices.DeleteFunc(t.ikes, func(x *ikeSA) bool { return x == sa })
+}

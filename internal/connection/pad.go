@@ -1,0 +1,157 @@
+package connection
+
+import (
+	"cmp"
+	"net/netip"
+	"slices"
+
+	"cygnet/internal/ike"
+	"cygnet/internal/ipsec"
+)
+
+var _ ike.PAD = (*Table)(nil)
+
+// Between implements ike.PAD.
+func (t *Table) Between(local, remote netip.Addr) []*ike.Conn {
+	return t.candidates(local, remote, func(*conn) bool { return true })
+}
+
+// Identified implements ike.PAD.
+func (t *Table) Identified(local, remote netip.Addr, peer, want ike.ID) []*ike.Conn {
+	return t.candidates(local, remote, func(c *conn) bool {
+		return (c.Remote.ID.Kind == ike.IDNone || c.Remote.ID == peer) &&
+			(want.Kind == ike.IDNone || c.Local.ID == want)
+	})
+}
+
+// candidates lists the connections that a peer may mean: fixed peers in order
+// of definition, then templates, exact identities before any.
+func (t *Table) candidates(local, remote netip.Addr, admit func(*conn) bool) []*ike.Conn {
+	var found []*conn
+	for _, c := range t.conns {
+		if c.base != nil || !c.Oriented || !c.Negotiable() || c.Local.Addr != local {
+			continue
+		}
+		if !c.Template && c.Remote.Addr != remote || c.Template && c.Remote.Addr.Is4() != remote.Is4() {
+			continue
+		}
+		if admit(c) {
+			found = append(found, c)
+		}
+	}
+	slices.SortStableFunc(found, func(a, b *conn) int {
+		return cmp.Or(cmp.Compare(vague(a), vague(b)), cmp.Compare(a.seq, b.seq))
+	})
+	list := make([]*ike.Conn, len(found))
+	for i, c := range found {
+		list[i] = c.Conn
+	}
+	return list
+}
+
+// vague counts what c leaves open about its peer.
+func vague(c *conn) int {
+	n := 0
+	if c.Template {
+		n += 2
+	}
+	if c.Remote.ID.Kind == ike.IDNone {
+		n++
+	}
+	return n
+}
+
+// Instantiate implements ike.PAD. A peer that comes back from the same address
+// gets the instance that it had.
+func (t *Table) Instantiate(template *ike.Conn, remote netip.AddrPort, peer ike.ID) *ike.Conn {
+	c := t.byConn[template]
+	if c == nil || !c.Template {
+		return template
+	}
+	return t.instance(c, remote.Addr(), peer).Conn
+}
+
+func (t *Table) instance(base *conn, remote netip.Addr, peer ike.ID) *conn {
+	for _, c := range t.conns {
+		if c.base == base && c.Remote.Addr == remote && c.Remote.ID == peer {
+			return c
+		}
+	}
+	base.instances++
+	d := *base.Description
+	k := *base.Conn
+	d.Conn = &k
+	k.Instance, k.Template = base.instances, false
+	k.Remote.Addr, k.Remote.ID = remote, peer
+	if k.Remote.Host {
+		k.Remote.TS = hostTS(remote, base.Remote.TS)
+	}
+	c := &conn{Description: &d, base: base}
+	t.insert(c)
+	return c
+}
+
+// hostTS is the selector of a peer that protects only itself, with the
+// protocol and ports its template gives.
+func hostTS(addr netip.Addr, template []ipsec.TS) []ipsec.TS {
+	ts := ipsec.TS{Start: addr, End: addr}
+	if len(template) > 0 {
+		ts.Proto, ts.Ports = template[0].Proto, template[0].Ports
+	}
+	return []ipsec.TS{ts}
+}
+
+// Siblings implements ike.PAD. Templates among them become instances of the
+// same peer, which go with it.
+func (t *Table) Siblings(conn *ike.Conn) []*ike.Conn {
+	c := t.byConn[conn]
+	if c == nil {
+		return []*ike.Conn{conn}
+	}
+	list := []*ike.Conn{conn}
+	for _, x := range slices.Clone(t.conns) {
+		if x == c || x.base != nil || !x.Oriented || !x.Negotiable() || !t.related(c, x) {
+			continue
+		}
+		if x.Template {
+			x = t.instance(x, c.Remote.Addr, c.Remote.ID)
+			if x == c {
+				continue
+			}
+		}
+		list = append(list, x.Conn)
+	}
+	return list
+}
+
+// related reports whether the authenticated peer of c is also the peer of x:
+// the same ends under the same identities and proofs.
+func (t *Table) related(c, x *conn) bool {
+	return x.Version == c.Version && x.Local.Addr == c.Local.Addr && x.Local.ID == c.Local.ID &&
+		(x.Template && x.Remote.Addr.Is4() == c.Remote.Addr.Is4() || x.Remote.Addr == c.Remote.Addr) &&
+		(x.Remote.ID.Kind == ike.IDNone || x.Remote.ID == c.Remote.ID || c.Remote.ID.Kind == ike.IDNone) &&
+		slices.Equal(x.Local.Auth, c.Local.Auth) && slices.Equal(x.Remote.Auth, c.Remote.Auth)
+}
+
+// serves reports whether anything uses an instance.
+func (t *Table) serves(c *conn) bool {
+	if len(c.children) > 0 || c.joined != nil {
+		return true
+	}
+	return slices.ContainsFunc(t.ikes, func(sa *ikeSA) bool {
+		return sa.conn == c || sa.peer == c.Remote.Addr && sa.up != nil && sa.up.RemoteID == c.Remote.ID
+	})
+}
+
+// reap frees an instance that nothing uses any more, and its route with it. A
+// newborn is spared: the machine that asked for it has not reported yet.
+func (t *Table) reap(c *conn) {
+	if t.serves(c) || t.find(c.key()) != c || c.state == Unrouted && t.now.Before(c.born.Add(orphanAge)) {
+		return
+	}
+	if c.state.Routed() && len(c.Updown) > 0 {
+		t.script(c, "unroute")
+	}
+	t.become(c, Unrouted)
+	t.evict(c)
+}

@@ -1,0 +1,125 @@
+package connection
+
+import (
+	"time"
+
+	"cygnet/internal/ike"
+	"cygnet/internal/ipsec"
+)
+
+// View is what a Table shows of one connection or instance. It must not be
+// changed.
+type View struct {
+	*Description
+	State       State
+	Routing     string // the word of the status report
+	Up          bool
+	Policy      string // the words of the status report
+	Owner       uint32 // Child SA that owns the eroute, or 0
+	NewestIKE   uint32
+	NewestChild uint32
+	RetryAt     time.Time
+	Tries       int
+	Failure     *ike.Failure // of the newest attempt, if it failed
+	Children    []ChildView  // newest first
+}
+
+// ChildView is one Child SA.
+type ChildView struct {
+	Serial, IKE   uint32
+	Up            ike.ChildUp
+	Since         time.Time
+	Using         bool // carries what we send
+	Closing       bool
+	TunIn, TunOut ipsec.SAID // zero in transport mode
+}
+
+// IKEView is one IKE SA.
+type IKEView struct {
+	Serial  uint32
+	Conn    *ike.Conn
+	Up      *ike.IKEUp // nil while it is negotiated
+	Since   time.Time
+	Newest  bool
+	Ours    bool     // we initiated it
+	Waiting []string // owners of the connections that wait for it
+}
+
+// Views lists connections by name, each before its instances.
+func (t *Table) Views() []View {
+	owners := map[string]bool{}
+	for _, p := range t.policies {
+		owners[p.Owner] = true
+	}
+	list := make([]View, 0, len(t.conns))
+	for _, c := range t.conns {
+		list = append(list, t.view(c, owners))
+	}
+	return list
+}
+
+func (t *Table) view(c *conn, owners map[string]bool) View {
+	v := View{Description: c.Description, State: c.state, Routing: c.state.word(), Up: c.up,
+		Policy: c.policyWords(c.up), RetryAt: c.retryAt, Tries: c.tries, Failure: c.last}
+	if c.state == Initiating && c.joined == nil {
+		v.Routing = Unrouted.word() // between attempts nothing is held
+	}
+	if c.state.Routed() && !owners[c.key().owner()] {
+		v.Routing = "eroute eclipsed"
+	}
+	using := c.using()
+	for i := len(c.children) - 1; i >= 0; i-- {
+		ch := c.children[i]
+		v.Children = append(v.Children, ch.view(ch == using))
+	}
+	if using != nil {
+		v.NewestChild = using.serial
+		if c.state == Erouted {
+			v.Owner = using.serial
+		}
+	}
+	if sa := t.newestIKE(c); sa != nil {
+		v.NewestIKE = sa.serial
+	}
+	return v
+}
+
+func (ch *child) view(using bool) ChildView {
+	v := ChildView{Serial: ch.serial, IKE: ch.ike, Up: ch.up, Since: ch.since, Using: using, Closing: ch.closing}
+	if ch.tunIn != 0 {
+		v.TunIn = ipsec.SAID{Dst: ch.up.In.Dst, Proto: ipsec.Tun, SPI: ch.tunIn}
+		v.TunOut = ipsec.SAID{Dst: ch.up.Out.Dst, Proto: ipsec.Tun, SPI: ch.tunOut}
+	}
+	return v
+}
+
+// newestIKE returns the newest established IKE SA that serves c.
+func (t *Table) newestIKE(c *conn) *ikeSA {
+	var found *ikeSA
+	for _, sa := range t.ikes {
+		if sa.up != nil && !sa.doomed && !c.Template && sa.fits(c) {
+			found = sa
+		}
+	}
+	return found
+}
+
+// IKEs lists the IKE SAs, oldest first.
+func (t *Table) IKEs() []IKEView {
+	list := make([]IKEView, 0, len(t.ikes))
+	for _, sa := range t.ikes {
+		if sa.serial == 0 {
+			continue
+		}
+		v := IKEView{Serial: sa.serial, Conn: sa.conn.Conn, Up: sa.up, Since: sa.since, Ours: sa.ours}
+		v.Newest = t.newestIKE(sa.conn) == sa
+		for _, c := range sa.waiting {
+			v.Waiting = append(v.Waiting, c.key().owner())
+		}
+		list = append(list, v)
+	}
+	return list
+}
+
+// Policies returns the SPD as last told. It must not be changed.
+func (t *Table) Policies() []ipsec.Policy { return t.policies }

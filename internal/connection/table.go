@@ -1,0 +1,235 @@
+package connection
+
+import (
+	"cmp"
+	"fmt"
+	"net/netip"
+	"slices"
+	"time"
+
+	"cygnet/internal/ike"
+	"cygnet/internal/ipsec"
+)
+
+// Table holds all connections. The zero value is not ready: use NewTable.
+type Table struct {
+	conns   []*conn // sorted by name, then instance
+	byConn  map[*ike.Conn]*conn
+	ikes    []*ikeSA // oldest first
+	waiters []*waiter
+
+	seq     uint64 // of the last conn, for ties
+	nextTun ipsec.SPI
+
+	policies []ipsec.Policy // as last told
+	routes   []KernelRoute
+	dirty    bool // states or children have changed since
+
+	// Of the current Step.
+	now time.Time
+	out []Action
+}
+
+// key names a connection or instance.
+type key struct {
+	name     string
+	instance int
+}
+
+func (k key) compare(l key) int {
+	return cmp.Or(cmp.Compare(k.name, l.name), cmp.Compare(k.instance, l.instance))
+}
+
+// owner is how policies name their connection, and how Acquire finds it.
+func (k key) owner() string {
+	if k.instance == 0 {
+		return k.name
+	}
+	return fmt.Sprintf("%s[%d]", k.name, k.instance)
+}
+
+// conn is a connection or an instance of one: what is wanted and how far it is.
+type conn struct {
+	*Description
+	seq  uint64
+	base *conn // of an instance: its template
+	born time.Time
+
+	state        State
+	up           bool         // the user wants it up: Pluto's policy flag UP
+	joined       *ikeSA       // whose outcome it awaits while negotiating
+	tries        int          // keying attempts that have failed since the last success
+	retryAt      time.Time    // zero: no attempt is planned
+	trigger      *ipsec.Flow  // packet that started the current attempt
+	blockedUntil time.Time    // after a failure, traffic alone starts no attempt before
+	children     []*child     // oldest first
+	last         *ike.Failure // of the newest failed attempt
+	scriptUp     bool         // its updown command was called with up, and not yet with down
+
+	instances int // highest instance number given out
+}
+
+func (c *conn) key() key { return key{c.Name, c.Instance} }
+
+// NewTable returns an empty table.
+func NewTable() *Table {
+	return &Table{byConn: map[*ike.Conn]*conn{}, nextTun: ipsec.FirstTunSPI}
+}
+
+// Step consumes one event and appends to out what must be done, in order.
+func (t *Table) Step(now time.Time, ev Event, out []Action) []Action {
+	t.now, t.out = now, out
+	switch e := ev.(type) {
+	case Add:
+		t.add(e)
+	case Replace:
+		t.replace(e)
+	case Delete:
+		t.remove(e)
+	case Up:
+		t.bringUp(e)
+	case Down:
+		t.takeDown(e)
+	case Route:
+		t.route(e)
+	case Unroute:
+		t.unroute(e)
+	case Rekey:
+		t.rekey(e)
+	case Abandon:
+		t.abandon(e.Waiter)
+	case DeleteState:
+		t.deleteState(e)
+	case Crash:
+		t.crash(e)
+	case Acquire:
+		t.acquire(e)
+	case Started:
+		t.started(e)
+	case Reported:
+		t.reported(e.Report)
+	case Reorient:
+		t.reorient(e)
+	case UpdownDone:
+		t.updownDone(e)
+	case TimeUp:
+	}
+	t.due()
+	t.settle()
+	t.checkDown()
+	out, t.out = t.out, nil
+	return out
+}
+
+// Deadline is when Step wants a TimeUp event; the zero time means never.
+func (t *Table) Deadline() time.Time {
+	var first time.Time
+	sooner := func(at time.Time) {
+		if !at.IsZero() && (first.IsZero() || at.Before(first)) {
+			first = at
+		}
+	}
+	for _, c := range t.conns {
+		sooner(c.retryAt)
+		if c.base != nil && !t.serves(c) {
+			sooner(c.born.Add(orphanAge))
+		}
+		for _, ch := range c.children {
+			sooner(ch.surplusAt)
+		}
+	}
+	for _, sa := range t.ikes {
+		sooner(sa.doomedAt)
+	}
+	for _, w := range t.waiters {
+		sooner(w.until)
+	}
+	return first
+}
+
+// due does what has been planned for now.
+func (t *Table) due() {
+	reached := func(at time.Time) bool { return !at.IsZero() && !at.After(t.now) }
+	for _, sa := range slices.Clone(t.ikes) {
+		if reached(sa.doomedAt) {
+			sa.doomedAt = time.Time{}
+			t.do(ToMachine{sa.serial, ike.Delete{}})
+		}
+	}
+	for _, c := range slices.Clone(t.conns) {
+		for _, ch := range slices.Clone(c.children) {
+			if reached(ch.surplusAt) {
+				ch.surplusAt = time.Time{}
+				t.dropSurplus(c, ch)
+			}
+		}
+		if reached(c.retryAt) {
+			c.retryAt = time.Time{}
+			t.initiate(c, nil)
+		}
+		if c.base != nil && !c.born.Add(orphanAge).After(t.now) {
+			t.reap(c)
+		}
+	}
+	for _, w := range slices.Clone(t.waiters) {
+		if reached(w.until) {
+			t.finish(w, nil)
+		}
+	}
+}
+
+func (t *Table) do(a Action) { t.out = append(t.out, a) }
+
+// become moves c to a state.
+func (t *Table) become(c *conn, s State) {
+	if c.state != s {
+		c.state, t.dirty = s, true
+	}
+}
+
+// find returns the connection or instance of that key, or nil.
+func (t *Table) find(k key) *conn {
+	i, ok := slices.BinarySearchFunc(t.conns, k, func(c *conn, k key) int { return c.key().compare(k) })
+	if !ok {
+		return nil
+	}
+	return t.conns[i]
+}
+
+// named lists what a user means by name: a connection with its instances, or
+// all connections that the file made under that name.
+func (t *Table) named(name string) []*conn {
+	var list []*conn
+	for _, c := range t.conns {
+		if c.Name == name || c.Alias == name {
+			list = append(list, c)
+		}
+	}
+	return list
+}
+
+func (t *Table) insert(c *conn) {
+	i, _ := slices.BinarySearchFunc(t.conns, c.key(), func(c *conn, k key) int { return c.key().compare(k) })
+	t.conns = slices.Insert(t.conns, i, c)
+	t.byConn[c.Conn] = c
+	t.seq++
+	c.seq, c.born = t.seq, t.now
+}
+
+// evict forgets c; its SAs and claims must be gone or doomed already.
+func (t *Table) evict(c *conn) {
+	t.conns = slices.DeleteFunc(t.conns, func(x *conn) bool { return x == c })
+	delete(t.byConn, c.Conn)
+	t.dirty = true
+}
+
+// byAddress lists the IKE SAs with a peer.
+func (t *Table) byAddress(peer netip.Addr) []*ikeSA {
+	var list []*ikeSA
+	for _, sa := range t.ikes {
+		if sa.peer == peer || sa.up != nil && sa.up.Remote.Addr() == peer {
+			list = append(list, sa)
+		}
+	}
+	return list
+}
