@@ -72,7 +72,7 @@ func benchSeal(b *testing.B, ts testSuite, size int) {
 func benchOpen(b *testing.B, ts testSuite, size int) {
 	out, in := ts.pair(b)
 	s := &Scratch{Borrow: true}
-	payload := octets(size+300, 1)[:size]
+	payload := octets(size+300, 1)[:size] // two octets of padding make size+4
 	pkts := make([][]byte, burst)
 	for i := range pkts {
 		pkts[i] = make([]byte, out.SealedLen(size))
@@ -87,7 +87,7 @@ func benchOpen(b *testing.B, ts testSuite, size int) {
 		for i := range pkts {
 			out.Seal(s, pkts[i], first+uint64(i), 4, payload, 0)
 			if raw != nil {
-				rawPkts[i] = raw.Seal(rawPkts[i][:0], nonce, payload[:size:size], nonce[:8])
+				rawPkts[i] = raw.Seal(rawPkts[i][:0], nonce, payload[:size+4:size+4], nonce[:8])
 			}
 		}
 		ours.start()

@@ -8,7 +8,11 @@ type sizes struct {
 	head  int // SPI, sequence number and IV
 	icv   int
 	align int // what sealing aligns to
-	block int // what opening insists on: the block of the cipher
+
+	// block is what opening insists on, that of the cipher, 1 for stream
+	// ciphers. RFC 4303, 2.4 wants 4 octets from every sender; a packet
+	// that violates only this does no harm, so we take it.
+	block int
 }
 
 // padding returns the Pad Length for a payload of n octets and a wish for

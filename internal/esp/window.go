@@ -84,12 +84,14 @@ func (w *Window) word(seq uint64) *uint64 {
 
 // Extend returns the 64-bit sequence number whose low half a packet carries
 // and that lies nearest to the window, RFC 4303 appendix A2.2. It fails where
-// that would be before the first or behind the last number of all.
+// that would be before the first or behind the last number of all. A window of
+// size 0 guesses as one of size 1 does.
 func (w *Window) Extend(low uint32) (seq uint64, ok bool) {
 	const half = 1 << 32
 	high := w.top &^ (half - 1)
-	bottom := uint32(w.top) - uint32(w.size) + 1 // left edge, modulo 2^32
-	oneSubspace := uint64(uint32(w.top)) >= w.size-1
+	size := max(w.size, 1)
+	bottom := uint32(w.top) - uint32(size) + 1 // left edge, modulo 2^32
+	oneSubspace := uint64(uint32(w.top)) >= size-1
 	switch {
 	case oneSubspace && low < bottom: // case A: it must belong to the next subspace
 		high += half
