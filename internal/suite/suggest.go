@@ -40,30 +40,30 @@ func (p *parser) unknown(word string) error {
 	return fmt.Errorf("unknown algorithm %q%s", word, where)
 }
 
-// nearest returns the printed name of an algorithm that differs from word in
-// few letters, or "".
+// nearest returns the name of an algorithm in good standing that differs from
+// word in few letters, or "".
 func nearest(word string) string {
 	best, at := "", 3
-	try := func(name string) {
-		if d := edits(word, fold(name)); d < at && d*2 <= len(word) {
-			best, at = name, d
+	try := func(obsolete string, names ...string) {
+		for _, name := range names {
+			if d := edits(word, fold(name)); obsolete == "" && d < at && d*2 <= len(word) {
+				best, at = name, d
+			}
 		}
 	}
 	for _, e := range encrs {
-		try(e.Conf[0])
+		try(e.Obsolete, e.Conf...)
 		for _, b := range e.KeyBits {
 			if !e.Fixed {
-				try(e.Conf[0] + strconv.Itoa(b))
+				try(e.Obsolete, e.Conf[0]+strconv.Itoa(b))
 			}
 		}
 	}
 	for _, i := range integs {
-		try(i.Conf[0])
-		try(i.Conf[1])
+		try(i.Obsolete, i.Conf...)
 	}
 	for _, k := range kes {
-		try(k.Conf[0])
-		try(k.Conf[1])
+		try(k.Obsolete, k.Conf...)
 	}
 	return best
 }
