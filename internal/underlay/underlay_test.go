@@ -132,7 +132,11 @@ func collect(t *testing.T, r Receiver, n int, check func(Arrival)) (got []byte) 
 
 func TestIKEOnBothPorts(t *testing.T) {
 	a, b, addrA, addrB := pair(t, false, false)
-	go b.Receivers()[0].Read() // socket 0 gets the IKE of port 4500
+	ended := make(chan error, 1)
+	go func() { // socket 0 gets the IKE of port 4500
+		_, err := b.Receivers()[0].Read()
+		ended <- err
+	}()
 	for _, port := range []uint16{a.o.IKEPort, a.o.NATTPort} {
 		local, remote := netip.AddrPortFrom(addrA, port), netip.AddrPortFrom(addrB, port)
 		if err := a.SendKeepalive(local, remote); err != nil {
@@ -154,7 +158,7 @@ func TestIKEOnBothPorts(t *testing.T) {
 	if _, ok := <-b.IKE(); ok {
 		t.Error("IKE is open after Close")
 	}
-	if _, err := b.Receivers()[0].Read(); !errors.Is(err, os.ErrClosed) {
+	if err := <-ended; !errors.Is(err, os.ErrClosed) {
 		t.Errorf("Read after Close: %v", err)
 	}
 }

@@ -1,0 +1,208 @@
+package klips
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"io"
+	"net/netip"
+
+	"cygnet/internal/ipsec"
+)
+
+// record is what the control side knows of an SAID: a reservation, an SA, or
+// the book-keeping of a tun SA.
+type record struct {
+	slot bool // its SPI came from sad.reserve
+	out  *outSA
+	in   *inSA
+	book *common // tun SAs, which exist for the books only
+}
+
+var _ ipsec.Backend = (*Plane)(nil)
+
+// ReserveSPI implements ipsec.Backend. SPIs of ESP and AH are random, those of
+// tun count up, CPIs of IPComp are random among the negotiable ones.
+func (p *Plane) ReserveSPI(_ context.Context, dst netip.Addr, proto ipsec.Proto) (ipsec.SPI, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	switch proto {
+	case ipsec.ESP, ipsec.AH:
+		spi, err := p.sad.reserve(p.o.Rand)
+		if err != nil {
+			return 0, fmt.Errorf("reserve %s SPI for %s: %w", proto, dst, err)
+		}
+		p.records[ipsec.SAID{Dst: dst, Proto: proto, SPI: spi}] = &record{slot: true}
+		return spi, nil
+	case ipsec.Tun:
+		spi := p.nextTun
+		for p.records[ipsec.SAID{Dst: dst, Proto: proto, SPI: spi}] != nil {
+			spi++
+		}
+		p.nextTun = spi + 1
+		p.records[ipsec.SAID{Dst: dst, Proto: proto, SPI: spi}] = new(record)
+		return spi, nil
+	case ipsec.Comp:
+		return p.reserveCPI(dst)
+	}
+	return 0, fmt.Errorf("reserve SPI of %s: %w", proto, ipsec.ErrUnsupported)
+}
+
+// reserveCPI picks a CPI between MinAutoSPI and 0xefff; RFC 3173 section 3.3
+// leaves 0x100 to 0xefff to negotiation.
+func (p *Plane) reserveCPI(dst netip.Addr) (ipsec.SPI, error) {
+	const lo, hi = ipsec.MinAutoSPI, 0xf000
+	var b [4]byte
+	if _, err := io.ReadFull(p.o.Rand, b[:]); err != nil {
+		return 0, fmt.Errorf("random CPI: %w", err)
+	}
+	start := ipsec.SPI(binary.BigEndian.Uint32(b[:]) % uint32(hi-lo))
+	for n := range hi - lo {
+		id := ipsec.SAID{Dst: dst, Proto: ipsec.Comp, SPI: lo + (start+n)%(hi-lo)}
+		if p.records[id] == nil {
+			p.records[id] = new(record)
+			return id.SPI, nil
+		}
+	}
+	return 0, fmt.Errorf("reserve CPI for %s: %w", dst, errFull)
+}
+
+// AddSA implements ipsec.Backend. An SA of protocol tun is stored for the
+// books and does nothing: an ESP SA in tunnel mode brings its own outer header.
+func (p *Plane) AddSA(_ context.Context, sa ipsec.SA) error {
+	if sa.ID.SPI < ipsec.MinSPI {
+		return fmt.Errorf("add SA %s: SPIs below %#x are reserved", sa.ID, uint32(ipsec.MinSPI))
+	}
+	r, err := p.newRecord(sa)
+	if err != nil {
+		return fmt.Errorf("add SA: %w", err)
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		return fmt.Errorf("add SA %s: %w", sa.ID, errClosed)
+	}
+	if old := p.records[sa.ID]; old != nil {
+		r.slot = old.slot
+		if old.in != nil && r.in == nil {
+			p.sad.remove(sa.ID, old.slot)
+		}
+	}
+	p.records[sa.ID] = r
+	if r.in != nil {
+		p.sad.put(r.in, r.slot)
+	}
+	p.resolve(p.spd.Load().bySA[sa.ID])
+	return nil
+}
+
+func (p *Plane) newRecord(sa ipsec.SA) (*record, error) {
+	switch {
+	case sa.ID.Proto == ipsec.Tun:
+		return &record{book: &common{sa: withoutKeys(sa), born: now()}}, nil
+	case sa.ID.Proto != ipsec.ESP:
+		return nil, fmt.Errorf("%s: %w", sa.ID, ipsec.ErrUnsupported)
+	case sa.Dir == ipsec.In:
+		in, err := newIn(sa, now())
+		return &record{in: in}, err
+	}
+	out, err := newOut(sa, p.o.Rand, now())
+	return &record{out: out}, err
+}
+
+// resolve points Protect entries at the SA of their bundle; p.mu is held.
+func (p *Plane) resolve(list []*entry) {
+	for _, e := range list {
+		e.out.Store(p.bundle(e.policy.Bundle))
+	}
+}
+
+// bundle returns the SA that protects: of a bundle of one ESP SA, with tun SAs
+// beside it for the books. A bundle that is incomplete, or holds what this
+// data plane cannot do, is nil, and its packets are dropped: never send what
+// is protected only in part (freeswan.md 5.6, step 4).
+func (p *Plane) bundle(ids []ipsec.SAID) (out *outSA) {
+	for _, id := range ids {
+		r := p.records[id]
+		switch {
+		case r == nil:
+			return nil
+		case r.book != nil:
+		case r.out != nil && out == nil:
+			out = r.out
+		default:
+			return nil
+		}
+	}
+	return out
+}
+
+// DeleteSA implements ipsec.Backend.
+func (p *Plane) DeleteSA(_ context.Context, id ipsec.SAID) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	r := p.records[id]
+	if r == nil {
+		return fmt.Errorf("delete SA %s: %w", id, ipsec.ErrNotFound)
+	}
+	delete(p.records, id)
+	if r.in != nil {
+		p.sad.remove(id, r.slot)
+	}
+	if r.slot {
+		p.sad.release(id.SPI)
+	}
+	p.resolve(p.spd.Load().bySA[id])
+	return nil
+}
+
+// SetPolicies implements ipsec.Backend.
+func (p *Plane) SetPolicies(_ context.Context, want []ipsec.Policy) error {
+	held, err := p.replaceSPD(want)
+	if err != nil {
+		return fmt.Errorf("set policies: %w", err)
+	}
+	for _, h := range held {
+		h.from.reinject(p, h.data)
+	}
+	return nil
+}
+
+func (p *Plane) replaceSPD(want []ipsec.Policy) ([]heldPacket, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		return nil, errClosed
+	}
+	s, err := newSnapshot(want, p.spd.Load())
+	if err != nil {
+		return nil, err
+	}
+	p.resolve(s.entries)
+	p.spd.Store(s)
+	return p.holds.release(s, p.lookup), nil
+}
+
+// Usage implements ipsec.Backend.
+func (p *Plane) Usage(_ context.Context, id ipsec.SAID) (ipsec.Usage, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	c := p.records[id].common()
+	if c == nil {
+		return ipsec.Usage{}, fmt.Errorf("usage of SA %s: %w", id, ipsec.ErrNotFound)
+	}
+	return c.usage.read(), nil
+}
+
+// common returns what the SA's direction shares; nil for a reservation.
+func (r *record) common() *common {
+	switch {
+	case r == nil:
+		return nil
+	case r.out != nil:
+		return &r.out.common
+	case r.in != nil:
+		return &r.in.common
+	}
+	return r.book
+}

@@ -1,0 +1,67 @@
+package klips
+
+import (
+	"cygnet/internal/underlay"
+)
+
+// batch collects what one worker sends at once: ESP packets in trains of
+// equal length (UDP_SEGMENT), and clear packets.
+type batch struct {
+	buf   []byte
+	used  int
+	msgs  []underlay.Message
+	state []train // beside msgs
+	clear [][]byte
+}
+
+// train is what decides whether a message may grow.
+type train struct {
+	sa     *outSA
+	closed bool // its last packet is shorter, so nothing may follow
+}
+
+func newBatch() *batch {
+	return &batch{buf: make([]byte, batchLen), msgs: make([]underlay.Message, 0, maxMessages),
+		state: make([]train, 0, maxMessages), clear: make([][]byte, 0, maxMessages)}
+}
+
+func (b *batch) empty() bool { return len(b.msgs) == 0 && len(b.clear) == 0 }
+
+func (b *batch) reset() {
+	b.used, b.msgs, b.state, b.clear = 0, b.msgs[:0], b.state[:0], b.clear[:0]
+}
+
+// full reports whether n more octets might not fit.
+func (b *batch) full(n int) bool {
+	return b.used+n > len(b.buf) || len(b.msgs) == maxMessages || len(b.clear) == maxMessages
+}
+
+// place returns room for an ESP packet of n octets of sa and enters it in the
+// last train, or starts a new one. The caller has asked full. alone forbids a
+// train: the packet is longer than the MTU and leaves in fragments.
+func (b *batch) place(sa *outSA, tos uint8, n int, alone bool) []byte {
+	dst := b.buf[b.used : b.used+n : b.used+n]
+	b.used += n
+	if k := len(b.msgs) - 1; k >= 0 && !alone {
+		m, t := &b.msgs[k], &b.state[k]
+		if t.sa == sa && !t.closed && m.TOS == tos && n <= m.Seg && len(m.Data)+n <= underlay.MaxTrainLen && len(m.Data)/m.Seg < underlay.MaxTrain {
+			m.Data = m.Data[:len(m.Data)+n]
+			t.closed = n < m.Seg
+			return dst
+		}
+	}
+	b.msgs = append(b.msgs, underlay.Message{
+		Proto: sa.sa.ID.Proto, Encap: sa.encap, Local: sa.sa.Src, Remote: sa.remote, TOS: tos, DF: sa.sa.DF,
+		Data: b.buf[b.used-n : b.used], Seg: n,
+	})
+	b.state = append(b.state, train{sa, alone || !sa.encap})
+	return dst
+}
+
+// addClear copies packet p to what leaves in clear.
+func (b *batch) addClear(p []byte) {
+	dst := b.buf[b.used : b.used+len(p) : b.used+len(p)]
+	copy(dst, p)
+	b.used += len(p)
+	b.clear = append(b.clear, dst)
+}

@@ -1,0 +1,303 @@
+package klips
+
+import (
+	"encoding/binary"
+	"net/netip"
+	"time"
+
+	"cygnet/internal/esp"
+	"cygnet/internal/ipsec"
+	"cygnet/internal/tun"
+	"cygnet/internal/underlay"
+)
+
+// ingress carries what one receiver gets into a TUN queue. It belongs to one
+// goroutine.
+type ingress struct {
+	p  *Plane
+	d  *device
+	rx underlay.Receiver
+
+	scratch   esp.Scratch
+	coalescer coalescer
+	rebuilt   []byte // packets of transport mode, with their new header
+	last      *inSA  // of the packet before
+	at        time.Time
+}
+
+func newIngress(p *Plane, d *device, rx underlay.Receiver, q tun.Queue) *ingress {
+	w := &ingress{p: p, d: d, rx: rx}
+	w.coalescer.init(q, d.TUN.Offloads(), &p.drops)
+	return w
+}
+
+// run handles one batch after the other: decrypt in place, coalesce, write
+// everything before the buffers are used again.
+func (w *ingress) run() {
+	for {
+		list, err := w.rx.Read()
+		if err != nil {
+			return
+		}
+		w.at = now()
+		w.last = nil // an SA may have gone since the last batch
+		for i := range list {
+			w.arrival(&list[i])
+		}
+		w.coalescer.flush()
+		w.rebuilt = w.rebuilt[:0]
+	}
+}
+
+func (w *ingress) arrival(a *underlay.Arrival) {
+	if a.Proto != ipsec.ESP {
+		w.p.drops.add(dropUnknownSA, 1)
+		return
+	}
+	for b := a.Data; len(b) > 0; {
+		n := min(max(a.Seg, 1), len(b))
+		w.packet(b[:n:n], a)
+		b = b[n:]
+	}
+}
+
+// packet is freeswan.md 5.7 for one ESP packet.
+func (w *ingress) packet(b []byte, a *underlay.Arrival) {
+	sa, why := w.find(b, a)
+	if sa == nil {
+		w.p.drops.add(why, 1)
+		return
+	}
+	payload, next, newest, why, ok := w.open(sa, b)
+	if !ok {
+		w.p.drops.add(why, 1)
+		return
+	}
+	w.authentic(sa, a, newest)
+	if !sa.spend(w.p, len(payload), 1) {
+		w.p.drops.add(dropExpired, 1)
+		return
+	}
+	if next == protoNone { // RFC 4303 section 2.6: a dummy packet
+		w.p.drops.add(dropDummy, 1)
+		return
+	}
+	inner, k, why, ok := w.inner(sa, payload, next, a)
+	if !ok {
+		w.p.drops.add(why, 1)
+		return
+	}
+	if w.p.o.ClampMSS && k.proto == protoTCP && !k.frag {
+		w.clamp(inner, k)
+	}
+	w.coalescer.add(inner, k)
+}
+
+// find returns the SA of ESP packet b, if it may be used.
+func (w *ingress) find(b []byte, a *underlay.Arrival) (*inSA, reason) {
+	if len(b) < 8 {
+		return nil, dropShort
+	}
+	spi := ipsec.SPI(binary.BigEndian.Uint32(b))
+	if spi < ipsec.MinSPI {
+		return nil, dropSPI
+	}
+	sa := w.last
+	if sa == nil || sa.sa.ID.SPI != spi || sa.sa.ID.Dst != a.Local || sa.sa.ID.Proto != a.Proto {
+		if sa = w.p.sad.lookup(spi, a.Proto, a.Local); sa == nil {
+			return nil, dropUnknownSA
+		}
+		w.last = sa
+	}
+	switch {
+	case sa.hard.Load():
+		return nil, dropExpired
+	case !(sa.encap && a.Encap) && a.Remote.Addr() != sa.from.Addr():
+		// An SA in UDP may follow its peer through a NAT; others may not.
+		return nil, dropSource
+	}
+	return sa, 0
+}
+
+// open authenticates and decrypts b in place and moves the replay window.
+func (w *ingress) open(sa *inSA, b []byte) (payload []byte, next uint8, newest bool, why reason, ok bool) {
+	sa.mu.Lock()
+	seq, ok := sa.esp.Sequence(b)
+	sa.mu.Unlock()
+	if !ok {
+		if len(b) < sa.esp.MinLen() {
+			return nil, 0, false, dropShort, false
+		}
+		return nil, 0, false, dropReplay, false
+	}
+	payload, next, err := sa.esp.Open(&w.scratch, b, seq)
+	switch err {
+	case nil:
+	case esp.ErrAuth:
+		return nil, 0, false, dropAuth, false
+	case esp.ErrPad:
+		return nil, 0, false, dropPad, false
+	default:
+		return nil, 0, false, dropShort, false
+	}
+	sa.mu.Lock()
+	newest, err = sa.esp.Accept(seq)
+	sa.mu.Unlock()
+	if err != nil { // another worker had a copy
+		return nil, 0, false, dropReplay, false
+	}
+	return payload, next, newest, 0, true
+}
+
+// authentic reports what the first and the newest packet of an SA say.
+func (w *ingress) authentic(sa *inSA, a *underlay.Arrival, newest bool) {
+	sa.usage.last.Store(w.at.UnixNano())
+	if !sa.used.Load() && sa.used.CompareAndSwap(false, true) {
+		w.p.events.add(ipsec.FirstUse{ID: sa.sa.ID})
+	}
+	if !newest || !a.Encap || !sa.encap || a.Remote == sa.from {
+		return
+	}
+	last, t := sa.moved.Load(), w.at.UnixNano()
+	if t-last >= int64(moveEvery) && sa.moved.CompareAndSwap(last, t) {
+		w.p.events.add(ipsec.PeerMoved{ID: sa.sa.ID, From: a.Remote})
+	}
+}
+
+// inner returns the IP packet that was protected, once it is known to be one
+// that sa may deliver.
+func (w *ingress) inner(sa *inSA, payload []byte, next uint8, a *underlay.Arrival) (b []byte, p packet, why reason, ok bool) {
+	tunnel := sa.sa.Mode == ipsec.Tunnel
+	switch {
+	case !tunnel:
+		b = w.rebuild(sa, payload, next, a)
+	case next == protoIPv4 && len(payload) > 0 && payload[0]>>4 == 4, next == protoIPv6 && len(payload) > 0 && payload[0]>>4 == 6:
+		b = payload
+	case next == protoIPv4 || next == protoIPv6:
+		return nil, p, dropInner, false
+	default:
+		return nil, p, dropMode, false
+	}
+	p, ok = parse(b)
+	if !ok {
+		return nil, p, dropInner, false
+	}
+	b = b[:p.len:p.len]
+	f := p.key.flow()
+	switch {
+	case tunnel && martian(f.Src):
+		return nil, p, dropMartian, false
+	case !sa.permits(f):
+		return nil, p, dropPolicy, false
+	case tunnel && !congestion(b, p.v6, a.TOS):
+		return nil, p, dropECN, false
+	}
+	return b, p, 0, true
+}
+
+// martian addresses are nobody's source, whatever the selectors say.
+func martian(a netip.Addr) bool {
+	return a.IsLoopback() || a.IsMulticast() || a.Is4In6() || a == netip.AddrFrom4([4]byte{255, 255, 255, 255})
+}
+
+// congestion carries a congestion mark of the outer header over to the inner
+// one, RFC 6040 section 4.2. It returns false for a packet to be dropped:
+// marked outside, while its transport does not understand marks.
+func congestion(b []byte, v6 bool, outer uint8) bool {
+	const mask, ce = 3, 3
+	if outer&mask != ce {
+		return true
+	}
+	switch tos(b, v6) & mask {
+	case 0:
+		return false
+	case ce:
+		return true
+	}
+	if v6 {
+		b[1] |= ce << 4
+		return true
+	}
+	old := binary.BigEndian.Uint16(b)
+	b[1] |= ce
+	adjust(b[10:], old, binary.BigEndian.Uint16(b))
+	return true
+}
+
+// rebuild puts an IP header in front of what transport mode carried: that of
+// the outer packet, as far as it is known. The copy lives until the end of the
+// batch.
+func (w *ingress) rebuild(sa *inSA, payload []byte, next uint8, a *underlay.Arrival) []byte {
+	head := ipv4HeaderLen
+	if a.Local.Is6() {
+		head = ipv6HeaderLen
+	}
+	n := head + len(payload)
+	if len(w.rebuilt)+n > cap(w.rebuilt) {
+		w.coalescer.flush() // it points into what will be used again
+		w.rebuilt = w.rebuilt[:0]
+		if n > cap(w.rebuilt) {
+			w.rebuilt = make([]byte, 0, max(1<<16, n))
+		}
+	}
+	at := len(w.rebuilt)
+	w.rebuilt = w.rebuilt[:at+n]
+	b := w.rebuilt[at:]
+	clear(b[:head])
+	copy(b[head:], payload)
+	src, dst := a.Remote.Addr(), a.Local
+	if head == ipv4HeaderLen {
+		s, d := src.As4(), dst.As4()
+		b[0], b[1] = 0x45, a.TOS
+		binary.BigEndian.PutUint16(b[2:], uint16(n))
+		b[8], b[9] = hopLimit, next
+		copy(b[12:], s[:])
+		copy(b[16:], d[:])
+		sumIPv4(b, head)
+	} else {
+		s, d := src.As16(), dst.As16()
+		b[0], b[1] = 0x60|a.TOS>>4, a.TOS<<4
+		binary.BigEndian.PutUint16(b[4:], uint16(len(payload)))
+		b[6], b[7] = next, hopLimit
+		copy(b[8:], s[:])
+		copy(b[24:], d[:])
+	}
+	if sa.encap {
+		natChecksum(b, head, next)
+	}
+	return b
+}
+
+// natChecksum repairs the transport checksum after a NAT changed the addresses
+// it covers. RFC 3948 section 3.1.2 lets the receiver compute it anew, since
+// ESP has verified the octets.
+func natChecksum(b []byte, head int, proto uint8) {
+	at := head + 16
+	switch proto {
+	case protoTCP:
+	case protoUDP:
+		at = head + 6
+	default:
+		return
+	}
+	if at+2 > len(b) || proto == protoUDP && b[at] == 0 && b[at+1] == 0 {
+		return
+	}
+	b[at], b[at+1] = 0, 0
+	putUDPSum(b[at:], sum(b[head:], pseudo(b, proto, len(b)-head)))
+}
+
+// clamp lowers the MSS of an arriving SYN to what fits the tunnel back.
+func (w *ingress) clamp(b []byte, p packet) {
+	if p.l4+tcpHeaderLen > len(b) || b[p.l4+13]&tcpSYN == 0 {
+		return
+	}
+	f := p.key.flow()
+	e := w.p.spd.Load().lookup(ipsec.Flow{Src: f.Dst, Dst: f.Src, Proto: f.Proto, SrcPort: f.DstPort, DstPort: f.SrcPort})
+	if e == nil {
+		return
+	}
+	if sa := e.out.Load(); sa != nil {
+		clampMSS(b, p, sa.room(int(w.d.mtu.Load())))
+	}
+}

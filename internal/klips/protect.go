@@ -1,0 +1,218 @@
+package klips
+
+// protect seals one packet.
+func (w *egress) protect(e *entry, b []byte, p packet) {
+	sa := w.usable(e)
+	if sa == nil {
+		return
+	}
+	if w.p.o.ClampMSS && p.proto == protoTCP && !p.frag {
+		clampMSS(b, p, sa.room(int(w.d.mtu.Load())))
+	}
+	alone := false
+	if room := sa.room(int(w.d.mtu.Load())); len(b) > room {
+		if sa.sa.DF && sa.tunnel && !p.v6 && !df(b) {
+			w.protectFragments(e, b, p, room)
+			return
+		}
+		if !w.oversize(sa, b, p, room) {
+			return
+		}
+		alone = true
+	}
+	if w.reserve(sa, len(b), 1) {
+		w.seal(sa, b, p, w.take(sa, 1), alone)
+	}
+}
+
+// protectFragments cuts the inner packet, where the outer one must not be cut.
+func (w *egress) protectFragments(e *entry, b []byte, p packet, room int) {
+	frags := fragment4(b, p.l4, room)
+	if frags == nil {
+		w.p.drops.add(dropTooBig, 1)
+	}
+	for _, f := range frags {
+		if q, ok := parse(f); ok {
+			w.protect(e, f, q)
+		}
+	}
+}
+
+// protectTrain seals the segments of the superpacket in w.seg.
+func (w *egress) protectTrain(e *entry, b []byte, p packet) {
+	sa := w.usable(e)
+	if sa == nil {
+		return
+	}
+	alone := false
+	if room := sa.room(int(w.d.mtu.Load())); w.seg.longest() > room {
+		switch {
+		case w.seg.tcp && room-w.seg.hdrLen >= minSegment:
+			// A TCP superpacket may be cut as we like: smaller segments
+			// instead of fragments. The sender hears of it all the same.
+			w.notify(sa, b, p, room)
+			w.seg.size = room - w.seg.hdrLen
+		case !w.oversize(sa, b, p, room):
+			w.p.drops.add(dropTooBig, w.seg.count()-1)
+			return
+		default:
+			alone = true
+		}
+	}
+	n := w.seg.count()
+	if !w.reserve(sa, p.len+(n-1)*w.seg.hdrLen, n) {
+		return
+	}
+	seq := w.take(sa, n)
+	for s := w.seg.next(); s != nil; s = w.seg.next() {
+		w.seal(sa, s, p, seq, alone)
+		if seq != 0 {
+			seq++
+		}
+	}
+}
+
+// minSegment is the least payload into which a TCP superpacket is cut anew.
+const minSegment = 256
+
+// usable returns the SA of a Protect entry, or counts why there is none.
+func (w *egress) usable(e *entry) *outSA {
+	sa := e.out.Load()
+	switch {
+	case sa == nil:
+		w.p.drops.add(dropNoSA, 1)
+		return nil
+	case sa.hard.Load():
+		w.p.drops.add(dropExpired, 1)
+		return nil
+	}
+	return sa
+}
+
+// reserve books packets of n octets in all.
+func (w *egress) reserve(sa *outSA, n, packets int) bool {
+	sa.usage.last.Store(w.at.UnixNano())
+	if !sa.spend(w.p, n, packets) {
+		w.p.drops.add(dropExpired, packets)
+		return false
+	}
+	return true
+}
+
+// take gets n sequence numbers and returns the first, or 0 when the SA has not
+// so many left, which ends it (RFC 4303 section 3.3.3).
+func (w *egress) take(sa *outSA, n int) uint64 {
+	first, err := sa.esp.Reserve(n)
+	if err != nil {
+		w.p.drops.add(dropExhausted, n)
+		sa.expire(w.p)
+		return 0
+	}
+	return first
+}
+
+// seal puts one packet, whose sequence number is seq, into the batch.
+func (w *egress) seal(sa *outSA, b []byte, p packet, seq uint64, alone bool) {
+	if seq == 0 {
+		return
+	}
+	payload, next := b, uint8(protoIPv4)
+	if p.v6 {
+		next = protoIPv6
+	}
+	if !sa.tunnel {
+		var ok bool
+		if payload, next, ok = w.transport(sa, b, p); !ok {
+			return
+		}
+	}
+	n := sa.esp.SealedLen(len(payload))
+	if w.batch.full(n) {
+		w.flush()
+	}
+	dst := w.batch.place(sa, w.outerTOS(sa, b, p), n, alone)
+	sa.esp.Seal(&w.scratch, dst, seq, next, payload, 0)
+}
+
+// outerTOS is 0, or the inner octet with its ECN field (RFC 6040 section 4.1).
+// In transport mode there is but one.
+func (w *egress) outerTOS(sa *outSA, b []byte, p packet) uint8 {
+	if sa.tunnel && !w.p.o.CopyTOS {
+		return 0
+	}
+	return tos(b, p.v6)
+}
+
+func tos(b []byte, v6 bool) uint8 {
+	if v6 {
+		return b[0]<<4 | b[1]>>4
+	}
+	return b[1]
+}
+
+// transport returns what ESP carries in transport mode: the packet behind its
+// IP header, which the socket makes anew. So the header must be one that the
+// socket can make: between the SA's addresses, without options, not a fragment
+// (RFC 4303 section 3.3.4 applies ESP to whole datagrams only). Its TTL and ID
+// are not kept.
+func (w *egress) transport(sa *outSA, b []byte, p packet) (payload []byte, next uint8, ok bool) {
+	src, dst := p.key.addrs()
+	switch {
+	case src != sa.sa.Src || dst != sa.sa.ID.Dst:
+		w.p.drops.add(dropAddress, 1)
+		return nil, 0, false
+	case p.frag:
+		w.p.drops.add(dropFragment, 1)
+		return nil, 0, false
+	case p.v6 && (b[6] == protoHopByHop || b[6] == protoRouting), !p.v6 && p.l4 != ipv4HeaderLen:
+		w.p.drops.add(dropOptions, 1)
+		return nil, 0, false
+	case p.v6:
+		return b[ipv6HeaderLen:], b[6], true
+	}
+	return b[ipv4HeaderLen:], b[9], true
+}
+
+// oversize decides about a packet longer than room. It reports whether the
+// packet is sent all the same, its outer form in fragments (freeswan.md 5.8).
+func (w *egress) oversize(sa *outSA, b []byte, p packet, room int) bool {
+	if p.v6 {
+		if len(b) <= minPathMTU6 && !sa.sa.DF {
+			return true // IPv6 guarantees that much
+		}
+		w.errs.tooBig(w, b, p, max(room, minPathMTU6))
+		w.p.drops.add(dropTooBig, 1)
+		return false
+	}
+	w.notify(sa, b, p, room)
+	if sa.sa.DF || w.p.o.TooBig == Strict && df(b) {
+		w.p.drops.add(dropTooBig, 1)
+		return false
+	}
+	return true
+}
+
+// notify tells the sender of a packet with DF what would have fitted. While
+// the packet is sent all the same, ICMP itself is left alone (M2).
+func (w *egress) notify(sa *outSA, b []byte, p packet, room int) {
+	lost := sa.sa.DF || w.p.o.TooBig == Strict
+	switch {
+	case p.v6:
+		w.errs.tooBig(w, b, p, max(room, minPathMTU6))
+	case df(b) && (lost || w.p.o.TooBig == NotifyAndSend && p.proto != protoICMP):
+		w.errs.tooBig(w, b, p, room)
+	}
+}
+
+func df(b []byte) bool { return b[6]&(flagIPv4DF>>8) != 0 }
+
+// hold is holds.add unless s has been replaced.
+func (p *Plane) hold(s *snapshot, e *entry, b []byte, k packet, w *egress) (acquire, ok, stale bool) {
+	p.holds.mu.Lock()
+	defer p.holds.mu.Unlock()
+	if p.spd.Load() != s {
+		return false, false, true
+	}
+	acquire, ok = p.holds.add(e, &k.key, b, w.d, w.at)
+	return acquire, ok, false
+}

@@ -1,0 +1,111 @@
+package klips
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"net/netip"
+	"sync/atomic"
+
+	"cygnet/internal/ipsec"
+)
+
+// The SPIs we hand out are 12 random bits and the number of a slot, so the
+// lookup of an arriving packet is an index (datapath.md 7.8). An SPI that
+// somebody else chose, as in manual keying, is found in a map.
+const (
+	slotBits  = 20
+	chunkBits = 12
+	chunkLen  = 1 << chunkBits
+	slotMask  = 1<<slotBits - 1
+)
+
+type chunk [chunkLen]atomic.Pointer[inSA]
+
+// sad is the inbound SAD as workers see it. Its methods other than lookup are
+// called under Plane.mu.
+type sad struct {
+	chunks [1 << (slotBits - chunkBits)]atomic.Pointer[chunk]
+	taken  [1 << slotBits / 64]uint64 // reserved or in use
+	free   int
+	others atomic.Pointer[map[ipsec.SAID]*inSA] // copied on change
+}
+
+func (s *sad) init() {
+	s.free = 1 << slotBits
+	s.others.Store(&map[ipsec.SAID]*inSA{})
+}
+
+// lookup returns the SA of a packet that arrived for dst, or nil.
+func (s *sad) lookup(spi ipsec.SPI, proto ipsec.Proto, dst netip.Addr) *inSA {
+	n := spi & slotMask
+	if c := s.chunks[n>>chunkBits].Load(); c != nil {
+		if sa := c[n%chunkLen].Load(); sa != nil && sa.sa.ID.SPI == spi && sa.sa.ID.Proto == proto && sa.sa.ID.Dst == dst {
+			return sa
+		}
+	}
+	return (*s.others.Load())[ipsec.SAID{Dst: dst, Proto: proto, SPI: spi}]
+}
+
+var errFull = errors.New("no SPI is free")
+
+// reserve takes a random free slot and returns its SPI.
+func (s *sad) reserve(rand io.Reader) (ipsec.SPI, error) {
+	if s.free == 0 {
+		return 0, errFull
+	}
+	var b [4]byte
+	if _, err := io.ReadFull(rand, b[:]); err != nil {
+		return 0, fmt.Errorf("random SPI: %w", err)
+	}
+	r := binary.BigEndian.Uint32(b[:])
+	n := r & slotMask
+	for s.taken[n/64]&(1<<(n%64)) != 0 {
+		n = (n + 1) & slotMask
+	}
+	s.taken[n/64] |= 1 << (n % 64)
+	s.free--
+	// The upper bits are never 0, so every SPI is far above MinAutoSPI.
+	top := max(r>>slotBits, 1)
+	return ipsec.SPI(top<<slotBits | n), nil
+}
+
+func (s *sad) release(spi ipsec.SPI) {
+	n := spi & slotMask
+	if s.taken[n/64]&(1<<(n%64)) != 0 {
+		s.taken[n/64] &^= 1 << (n % 64)
+		s.free++
+	}
+}
+
+// put makes sa visible. slot says that its SPI came from reserve.
+func (s *sad) put(sa *inSA, slot bool) {
+	if !slot {
+		m := maps.Clone(*s.others.Load())
+		m[sa.sa.ID] = sa
+		s.others.Store(&m)
+		return
+	}
+	n := sa.sa.ID.SPI & slotMask
+	c := &s.chunks[n>>chunkBits]
+	if c.Load() == nil {
+		c.Store(new(chunk))
+	}
+	c.Load()[n%chunkLen].Store(sa)
+}
+
+// remove makes the SA invisible; its slot, if it has one, stays taken.
+func (s *sad) remove(id ipsec.SAID, slot bool) {
+	if !slot {
+		m := maps.Clone(*s.others.Load())
+		delete(m, id)
+		s.others.Store(&m)
+		return
+	}
+	n := id.SPI & slotMask
+	if c := s.chunks[n>>chunkBits].Load(); c != nil {
+		c[n%chunkLen].Store(nil)
+	}
+}
