@@ -309,6 +309,12 @@ func TestAHSourceRoute(t *testing.T) {
 	if err := out.Seal(new(Scratch), pkt, 32, 1, 17); err != nil {
 		t.Fatal(err)
 	}
+	// We are asked to verify only where the route ends: midway the packet is
+	// not for us, although its ICV is right for the end.
+	early, _ := NewAHIn(sa)
+	if _, _, err := early.Open(new(Scratch), pkt, 32, 1); err != ErrAuth {
+		t.Errorf("midway: %v", err)
+	}
 	// Both hops done: the pointer is behind the end, the visited recorded.
 	copy(pkt[16:], []byte{192, 0, 2, 3})
 	copy(pkt[20:], []byte{131, 11, 12, 192, 0, 2, 1, 192, 0, 2, 2, 0})
