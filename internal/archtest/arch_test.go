@@ -268,9 +268,11 @@ func TestWalls(t *testing.T) {
 	}
 }
 
-var identifier = regexp.MustCompile("`([a-z][a-z0-9]*)\\.([A-Z]\\w*)(?:\\.([A-Z]\\w*))?`")
+// identifier is `package.Name` or `package.type.method`; of two words the
+// second begins with a capital letter, or it is a file's name.
+var identifier = regexp.MustCompile("`([a-z][a-z0-9]*)\\.(?:([A-Z]\\w*)|(\\w+\\.\\w+))`")
 
-// Every `package.Name` and `package.Type.Method` of the page exists.
+// Every identifier of the page exists.
 func TestNamesInWalksExist(t *testing.T) {
 	declared := map[string]bool{}
 	known := map[string]bool{}
@@ -285,10 +287,7 @@ func TestNamesInWalksExist(t *testing.T) {
 		t.Errorf("only %d identifiers in ARCHITECTURE.md: the walks are gone", len(matches))
 	}
 	for _, m := range matches {
-		name := m[1] + "." + m[2]
-		if m[3] != "" {
-			name += "." + m[3]
-		}
+		name := m[1] + "." + m[2] + m[3]
 		if !known[m[1]] {
 			t.Errorf("ARCHITECTURE.md names %s, but there is no package %s", name, m[1])
 		} else if !declared[name] {
@@ -297,8 +296,8 @@ func TestNamesInWalksExist(t *testing.T) {
 	}
 }
 
-// declarations lists the exported names of a package: X, and X.Method for the
-// methods of types and interfaces.
+// declarations lists the names of a package: X, and X.Method for the methods of
+// types and interfaces.
 func declarations(t *testing.T, p pkg) []string {
 	t.Helper()
 	var names []string
