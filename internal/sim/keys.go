@@ -1,0 +1,43 @@
+package sim
+
+import (
+	"crypto/ed25519"
+	"fmt"
+
+	"cygnet/internal/ike"
+	"cygnet/internal/ipsec"
+	"cygnet/internal/suite"
+)
+
+// Keys is a node's ike.KeyStore: shared secrets by pair of identities, and an
+// Ed25519 key of its own.
+type Keys struct {
+	psk     map[[2]ike.ID]string
+	private ed25519.PrivateKey
+}
+
+func newKeys() *Keys { return &Keys{psk: map[[2]ike.ID]string{}} }
+
+// SetPSK gives the secret that local and remote share.
+func (k *Keys) SetPSK(local, remote ike.ID, secret string) { k.psk[[2]ike.ID{local, remote}] = secret }
+
+// PSK implements ike.KeyStore.
+func (k *Keys) PSK(_ *ike.Conn, local, remote ike.ID) (ipsec.Secret, error) {
+	s, ok := k.psk[[2]ike.ID{local, remote}]
+	if !ok {
+		return ipsec.Secret{}, fmt.Errorf("no secret for %s and %s", local, remote)
+	}
+	return ipsec.NewSecret([]byte(s)), nil
+}
+
+// Sign implements ike.KeyStore.
+func (k *Keys) Sign(_ *ike.Conn, octets []byte, hashes []uint16) (ike.Signature, error) {
+	if k.private == nil {
+		return ike.Signature{}, fmt.Errorf("no private key")
+	}
+	method, data, err := suite.SignDigital(nil, k.private, octets, hashes)
+	return ike.Signature{Method: method, Data: data}, err
+}
+
+// Public implements ike.KeyStore.
+func (k *Keys) Public(c *ike.Conn, _ ike.ID) ([]ike.PublicKey, error) { return c.Remote.Keys, nil }

@@ -1,0 +1,357 @@
+package sim
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"slices"
+	"time"
+
+	"cygnet/internal/connection"
+	"cygnet/internal/ike"
+	"cygnet/internal/ipsec"
+)
+
+// Engine makes the IKE machines of a node: IKEv2, or the toy of the tests.
+type Engine interface {
+	// Initiate returns the machine of a new IKE SA. contact says that the
+	// node holds nothing else with that peer.
+	Initiate(c *ike.Conn, contact bool) ike.Machine
+	// Unclaimed takes a datagram that belongs to none of the node's machines.
+	Unclaimed(now time.Time, ev ike.Received, out []ike.Action) []ike.Action
+}
+
+// Node is a gateway: connections, IKE machines and a data plane. It does what
+// pluto does between them, one event at a time.
+type Node struct {
+	Name  string
+	Addr  netip.Addr
+	Plane *Plane
+	Keys  *Keys
+	Table *connection.Table
+
+	// JobTime is how long a job takes; zero is at once.
+	JobTime time.Duration
+
+	world      *World
+	engine     Engine
+	makeEngine func(*Node) Engine
+	defined    []*connection.Description
+	machines   []*hosted // by serial
+	serial     uint32
+	waiter     uint64
+	todo       []func() // consequences of the event being worked on
+	draining   bool
+	tableAt    time.Time // the table's deadline that is planned
+	policies   string    // as last traced
+
+	Facts []ike.Report // everything reported, for tests
+	Down  bool         // crashed
+}
+
+// hosted is a machine on a node.
+type hosted struct {
+	ike.Machine
+	at    time.Time // the deadline that is planned
+	spins int       // TimeUps in a row that changed nothing
+}
+
+// Add makes a node. engine is called when the node starts, and again after a
+// Restart.
+func (w *World) Add(name, addr string, engine func(*Node) Engine) *Node {
+	n := &Node{Name: name, Addr: netip.MustParseAddr(addr), world: w, Keys: newKeys(), makeEngine: engine}
+	n.Plane = newPlane(n)
+	n.Table = connection.NewTable()
+	n.engine = engine(n)
+	w.nodes = append(w.nodes, n)
+	w.byAddr[n.Addr] = n
+	return n
+}
+
+// World returns the world the node is in.
+func (n *Node) World() *World { return n.world }
+
+// Machines returns the machines of the node by serial.
+func (n *Node) Machines() []ike.Machine {
+	var all []ike.Machine
+	for _, h := range n.machines {
+		all = append(all, h.Machine)
+	}
+	return all
+}
+
+// NextSerial gives out the numbers of states.
+func (n *Node) NextSerial() uint32 {
+	n.serial++
+	return n.serial
+}
+
+// ReserveSPI implements ike.SPISource.
+func (n *Node) ReserveSPI(dst netip.Addr, p ipsec.Proto) (ipsec.SPI, error) {
+	return n.Plane.ReserveSPI(context.Background(), dst, p)
+}
+
+// later queues a consequence of the event being worked on.
+func (n *Node) later(do func()) { n.todo = append(n.todo, do) }
+
+// drain works until nothing follows any more.
+func (n *Node) drain() {
+	if n.draining {
+		return
+	}
+	n.draining = true
+	for steps := 0; ; steps++ {
+		n.listen()
+		if len(n.todo) == 0 {
+			break
+		}
+		if steps == maxConsequences {
+			n.world.breach("I11", "%s: one event has more than %d consequences", n.Name, maxConsequences)
+			n.todo = nil
+			break
+		}
+		do := n.todo[0]
+		n.todo = n.todo[1:]
+		do()
+	}
+	n.draining = false
+	n.arm()
+}
+
+// maxConsequences bounds what one event may set off. Taking down the largest
+// node of the tests is a few hundred.
+const maxConsequences = 100_000
+
+// listen passes on what the data plane reports.
+func (n *Node) listen() {
+	for {
+		select {
+		case e := <-n.Plane.events:
+			n.later(func() { n.plane(e) })
+		default:
+			if !n.draining && len(n.todo) > 0 {
+				n.drain()
+			}
+			return
+		}
+	}
+}
+
+// listenSoon makes sure of a listen after the current event.
+func (n *Node) listenSoon() {
+	n.world.at(n.world.now, classJob, n.listen)
+}
+
+func (n *Node) plane(e ipsec.Event) {
+	if a, ok := e.(ipsec.Acquire); ok {
+		n.world.Trace.add(n.Name, fmt.Sprintf("acquire for %s: %s", a.Owner, a.Flow))
+		n.tell(connection.Acquire{Owner: a.Owner, Flow: a.Flow})
+		return
+	}
+	for _, h := range slices.Clone(n.machines) {
+		n.step(h, ike.Plane{Event: e})
+	}
+}
+
+// command gives the connection table something a user asks for.
+func (n *Node) command(text string, ev connection.Event) {
+	n.world.Trace.add(n.Name, "$ "+text)
+	n.later(func() { n.tell(ev) })
+	n.drain()
+}
+
+// tell steps the connection table.
+func (n *Node) tell(ev connection.Event) {
+	for _, a := range n.Table.Step(n.world.now, ev, nil) {
+		n.doTable(a)
+	}
+}
+
+func (n *Node) doTable(a connection.Action) {
+	switch a := a.(type) {
+	case connection.StartIKE:
+		n.later(func() { n.start(a) })
+	case connection.ToMachine:
+		n.later(func() {
+			if h := n.hosted(a.Serial); h != nil {
+				n.step(h, a.Event)
+			}
+		})
+	case connection.Policies:
+		if err := n.Plane.SetPolicies(context.Background(), a.List); err != nil {
+			n.world.breach("I4", "%s: %v", n.Name, err)
+		}
+		n.world.Trace.policies(n, a.List)
+	case connection.Reply:
+		if a.Final && !a.OK {
+			n.world.Trace.add(n.Name, fmt.Sprintf("%03d %s", a.Code, a.Text))
+		}
+	}
+}
+
+func (n *Node) start(a connection.StartIKE) {
+	m := n.engine.Initiate(a.Conn, a.Contact)
+	h := n.host(m)
+	n.tell(connection.Started{Conn: a.Conn, Serial: m.Serial()})
+	n.step(h, ike.Initiate{Trigger: a.Trigger})
+}
+
+func (n *Node) host(m ike.Machine) *hosted {
+	if h := n.hosted(m.Serial()); h != nil {
+		return h
+	}
+	h := &hosted{Machine: m}
+	n.machines = append(n.machines, h)
+	slices.SortStableFunc(n.machines, func(a, b *hosted) int { return int(a.Serial()) - int(b.Serial()) })
+	return h
+}
+
+func (n *Node) hosted(serial uint32) *hosted {
+	for _, h := range n.machines {
+		if h.Serial() == serial {
+			return h
+		}
+	}
+	return nil
+}
+
+// received is a datagram from the network.
+func (n *Node) received(local, remote netip.AddrPort, msg []byte) {
+	if n.Down || len(msg) <= 1 { // nothing, or a NAT keepalive
+		return
+	}
+	ev := ike.Received{Local: local, Remote: remote, Msg: msg}
+	if h := n.claimant(msg); h != nil {
+		n.later(func() { n.step(h, ev) })
+	} else {
+		n.later(func() { n.do(nil, n.engine.Unclaimed(n.world.now, ev, nil)) })
+	}
+	n.drain()
+}
+
+// claimant finds the machine that a message is for, by our SPI.
+func (n *Node) claimant(msg []byte) *hosted {
+	h, err := ike.ParseHeader(msg)
+	if err != nil {
+		return nil
+	}
+	for _, m := range n.machines {
+		i, r := m.SPIs()
+		ours, theirs := i, h.SPIi
+		if h.FromInitiator() {
+			ours, theirs = r, h.SPIr
+		}
+		if m.Initiator() != h.FromInitiator() && ours == theirs && ours != 0 {
+			return m
+		}
+	}
+	return nil
+}
+
+// step gives a machine one event and does what follows.
+func (n *Node) step(h *hosted, ev ike.Event) {
+	n.do(h, h.Step(n.world.now, ev, nil))
+}
+
+func (n *Node) do(h *hosted, actions []ike.Action) {
+	for _, a := range actions {
+		n.doOne(h, a)
+	}
+}
+
+func (n *Node) doOne(h *hosted, a ike.Action) {
+	w := n.world
+	switch a := a.(type) {
+	case ike.Send:
+		w.Net.sendIKE(a.Local, a.Remote, clone(a.Msg))
+	case ike.KeepAlive:
+		w.Net.sendIKE(a.Local, a.Remote, []byte{0xff})
+	case ike.StartJob:
+		n.startJob(h, a)
+	case ike.Install:
+		w.Trace.install(n, a.SA)
+		w.installed(n, a.SA)
+		if err := n.Plane.AddSA(context.Background(), a.SA); err != nil {
+			w.breach("I8", "%s: %v", n.Name, err)
+		}
+	case ike.Remove:
+		w.removed(n, a.ID)
+		if err := n.Plane.DeleteSA(context.Background(), a.ID); err != nil {
+			w.breach("I8", "%s: %v", n.Name, err)
+		}
+	case ike.Adopt:
+		n.host(a.Machine)
+	case ike.Done:
+		if h != nil {
+			n.machines = slices.DeleteFunc(n.machines, func(x *hosted) bool { return x == h })
+		}
+	case ike.Report:
+		n.report(a)
+	default:
+		w.breach("I11", "%s: unknown action %T", n.Name, a)
+	}
+}
+
+// startJob runs the job now, so that its use of randomness has its place in
+// history, and brings the result when its time has come.
+func (n *Node) startJob(h *hosted, a ike.StartJob) {
+	w := n.world
+	result, err := a.Job.Run(ike.Env{Rand: w.chance.reader("job", fmt.Sprintf("%s #%d %d", n.Name, h.Serial(), a.ID)), Keys: n.Keys})
+	w.tap.job(a.Job, result)
+	w.after(n.JobTime, classJob, func() {
+		if n.hosted(h.Serial()) == h {
+			n.later(func() { n.step(h, ike.JobDone{ID: a.ID, Result: result, Err: err}) })
+			n.drain()
+		}
+	})
+}
+
+func (n *Node) report(r ike.Report) {
+	w := n.world
+	n.Facts = append(n.Facts, r)
+	w.count(r.Fact)
+	w.Trace.fact(n, r)
+	n.later(func() { n.tell(connection.Reported{Report: r}) })
+}
+
+// arm plans the deadlines that have changed.
+func (n *Node) arm() {
+	w := n.world
+	for _, h := range n.machines {
+		at := h.Deadline()
+		if at.IsZero() || !h.at.IsZero() && h.at.Equal(at) {
+			continue
+		}
+		h.at = at
+		w.at(at, classTimer, func() { n.timeUp(h, at) })
+	}
+	if at := n.Table.Deadline(); !at.IsZero() && !at.Equal(n.tableAt) {
+		n.tableAt = at
+		w.at(at, classTimer, func() {
+			if n.tableAt.Equal(at) {
+				n.tableAt = time.Time{}
+				n.later(func() { n.tell(connection.TimeUp{}) })
+				n.drain()
+			}
+		})
+	}
+}
+
+// maxSpins is how many deadlines in a row a machine may ask for at one instant.
+const maxSpins = 100
+
+func (n *Node) timeUp(h *hosted, at time.Time) {
+	if n.hosted(h.Serial()) != h || !h.at.Equal(at) {
+		return // planned anew, or gone
+	}
+	h.at = time.Time{}
+	if h.spins++; !at.Before(n.world.now) && h.spins < maxSpins || at.After(n.world.now) {
+		h.spins = 0
+	}
+	if h.spins == maxSpins {
+		n.world.breach("I11", "%s #%d: its deadline stays in the past", n.Name, h.Serial())
+		return
+	}
+	n.later(func() { n.step(h, ike.TimeUp{}) })
+	n.drain()
+}

@@ -1,0 +1,203 @@
+package sim
+
+import (
+	"encoding/binary"
+
+	"cygnet/internal/ike"
+	"cygnet/internal/ikev2/wire"
+	"cygnet/internal/ipsec"
+	"cygnet/internal/suite"
+)
+
+// tap reads protected messages. It sees every Diffie-Hellman secret, because
+// the jobs that make them run here, and every message, and derives the keys by
+// itself after RFC 7296 sections 2.14 and 2.18. So the trace shows what was
+// said, and a message it cannot read was protected by keys that are wrong.
+type tap struct {
+	secrets map[string][]byte // initiator's public value and responder's
+	sas     map[[2]uint64]*tapped
+	opening map[uint64][]*wire.Message // IKE_SA_INIT requests by SPIi
+}
+
+// tapped is an IKE SA under observation.
+type tapped struct {
+	prf      *suite.PRF
+	d        []byte
+	i, r     wire.SKCipher
+	requests map[request]wire.Payloads
+}
+
+// request names one of an IKE SA.
+type request struct {
+	byInitiator bool
+	id          uint32
+}
+
+func newTap() *tap {
+	return &tap{map[string][]byte{}, map[[2]uint64]*tapped{}, map[uint64][]*wire.Message{}}
+}
+
+// job learns what a key exchange came to.
+func (t *tap) job(j ike.Job, result any) {
+	switch j := j.(type) {
+	case ike.AnswerKey:
+		if r, ok := result.(ike.Answered); ok {
+			t.secrets[string(j.Peer)+string(r.Public)] = clone(r.Shared.Bytes())
+		}
+	case ike.FinishKey:
+		if s, ok := result.(ipsec.Secret); ok {
+			t.secrets[string(j.Private.Public())+string(j.Peer)] = clone(s.Bytes())
+		}
+	}
+}
+
+// read decodes a message and, if it can, what is inside. Without the keys the
+// payloads are those outside.
+func (t *tap) read(msg []byte) (h ike.Header, ps wire.Payloads, readable bool, err error) {
+	m, err := wire.Parse(msg)
+	if err != nil {
+		h, _ = ike.ParseHeader(msg)
+		return h, nil, false, err
+	}
+	h = m.Header
+	if !m.Encrypted() {
+		t.init(m)
+		return h, m.Payloads, true, nil
+	}
+	sa := t.sas[[2]uint64{h.SPIi, h.SPIr}]
+	if sa == nil {
+		return h, m.Payloads, false, nil
+	}
+	c := sa.r
+	if h.FromInitiator() {
+		c = sa.i
+	}
+	ps, err = wire.Open(msg, c)
+	if err != nil {
+		return h, m.Payloads, false, err
+	}
+	sa.follow(t, h, ps)
+	return h, ps, true, nil
+}
+
+// init follows IKE_SA_INIT.
+func (t *tap) init(m *wire.Message) {
+	h := m.Header
+	if h.Exchange != ike.SAInit {
+		return
+	}
+	if !h.Response() {
+		t.opening[h.SPIi] = append(t.opening[h.SPIi], m)
+		return
+	}
+	ke, ok := m.KE()
+	if !ok {
+		return
+	}
+	for _, req := range t.opening[h.SPIi] {
+		keI, _ := req.KE()
+		secret := t.secrets[string(keI.Data)+string(ke.Data)]
+		if secret == nil {
+			continue
+		}
+		ni, _ := req.Nonce()
+		nr, _ := m.Nonce()
+		prf := prfOf(m.Payloads)
+		if prf == nil {
+			return
+		}
+		seed := prf.Sum(cat(ni.Data, nr.Data), secret)
+		t.add(m.Payloads, prf, seed, ni.Data, nr.Data, h.SPIi, h.SPIr)
+		return
+	}
+}
+
+// follow remembers requests and sees IKE SAs being rekeyed.
+func (sa *tapped) follow(t *tap, h ike.Header, ps wire.Payloads) {
+	if h.Exchange != ike.CreateChild {
+		return
+	}
+	key := request{h.FromInitiator() != h.Response(), h.MessageID}
+	if !h.Response() {
+		sa.requests[key] = ps
+		return
+	}
+	req := sa.requests[key]
+	keI, ok1 := req.KE()
+	keR, ok2 := ps.KE()
+	offer, ok3 := ps.SA()
+	asked, ok4 := req.SA()
+	if !ok1 || !ok2 || !ok3 || !ok4 || offer.Proposals[0].Protocol != suite.ProtoIKE {
+		return
+	}
+	secret := t.secrets[string(keI.Data)+string(keR.Data)]
+	spiI, spiR := asked.Proposals[0].SPI, offer.Proposals[0].SPI
+	if secret == nil || len(spiI) != 8 || len(spiR) != 8 {
+		return
+	}
+	ni, _ := req.Nonce()
+	nr, _ := ps.Nonce()
+	seed := sa.prf.Sum(sa.d, secret, ni.Data, nr.Data)
+	t.add(ps, prfOf(ps), seed, ni.Data, nr.Data, binary.BigEndian.Uint64(spiI), binary.BigEndian.Uint64(spiR))
+}
+
+// add derives the keys of an IKE SA from SKEYSEED and the chosen proposal.
+func (t *tap) add(chosen wire.Payloads, prf *suite.PRF, seed, ni, nr []byte, spiI, spiR uint64) {
+	encr, integ := ciphersOf(chosen)
+	if encr.Encr == nil || prf == nil {
+		return
+	}
+	il := 0
+	if integ != nil {
+		il = integ.Key
+	}
+	s := binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(cat(ni, nr), spiI), spiR)
+	keys := prf.Plus(seed, s, 3*prf.Key+2*il+2*encr.KeyLen())
+	take := func(n int) ipsec.Secret {
+		k := ipsec.NewSecret(clone(keys[:n]))
+		keys = keys[n:]
+		return k
+	}
+	d, ai, ar, ei, er := take(prf.Key), take(il), take(il), take(encr.KeyLen()), take(encr.KeyLen())
+	sa := &tapped{prf: prf, d: d.Bytes(), requests: map[request]wire.Payloads{}}
+	var err1, err2 error
+	sa.i, err1 = wire.NewCipher(encr, integ, ei, ai)
+	sa.r, err2 = wire.NewCipher(encr, integ, er, ar)
+	if err1 == nil && err2 == nil && t.sas[[2]uint64{spiI, spiR}] == nil {
+		t.sas[[2]uint64{spiI, spiR}] = sa
+	}
+}
+
+func prfOf(ps wire.Payloads) *suite.PRF {
+	for _, tr := range transforms(ps) {
+		if tr.Type == suite.TypePRF {
+			return suite.PRFByID(tr.ID)
+		}
+	}
+	return nil
+}
+
+func ciphersOf(ps wire.Payloads) (encr suite.EncrChoice, integ *suite.Integ) {
+	for _, tr := range transforms(ps) {
+		switch tr.Type {
+		case suite.TypeEncr:
+			encr.Encr, encr.Bits = suite.EncrByID(tr.ID), int(tr.KeyBits)
+			if encr.Encr != nil && encr.Bits == 0 {
+				encr.Bits = encr.Encr.KeyBits[0]
+			}
+		case suite.TypeInteg:
+			integ = suite.IntegByID(tr.ID)
+		}
+	}
+	return encr, integ
+}
+
+func transforms(ps wire.Payloads) []suite.Transform {
+	sa, ok := ps.SA()
+	if !ok {
+		return nil
+	}
+	return sa.Proposals[0].Transforms
+}
+
+func cat(a, b []byte) []byte { return append(clone(a), b...) }
