@@ -1,0 +1,48 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"regexp"
+
+	"cygnet/internal/host"
+)
+
+var virtualName = regexp.MustCompile(`^ipsec[0-9]+$`)
+
+// cleanUp removes what a daemon that crashed has left: its devices, with the
+// routes into them, and its run-time files. Until then they make sure that
+// nothing leaves in the clear.
+func (s *setup) cleanUp() error {
+	h, err := host.Open()
+	if err != nil {
+		return err
+	}
+	defer h.Close()
+	links, err := h.Interfaces()
+	if err != nil {
+		return err
+	}
+	var devices []string
+	for _, l := range links {
+		if virtualName.MatchString(l.Name) {
+			devices = append(devices, l.Name)
+		}
+	}
+	if err := h.SetRoutes(nil, devices); err != nil {
+		return fmt.Errorf("remove routes: %w", err)
+	}
+	for _, d := range devices {
+		if err := h.RemoveDevice(d); err != nil {
+			return fmt.Errorf("remove %s: %w", d, err)
+		}
+	}
+	for _, file := range []string{s.at.socket(), s.at.pidFile()} {
+		if err := os.Remove(file); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	return nil
+}
