@@ -34,8 +34,9 @@ check:
 	GO="$(GO)" STATICCHECK=$(STATICCHECK) GOVULNCHECK=$(GOVULNCHECK) scripts/check.sh
 
 bench: build
+	scripts/setup-test-env.sh
 	$(GO) test -run '^$$' -bench . -benchtime $(BENCHTIME) -benchmem ./...
-	@if [ -x bench/run ]; then bench/run; fi
+	$(GO) run ./bench/tunnel -ipsec bin/ipsec
 
 fuzz:
 	GO="$(GO)" scripts/fuzz.sh $(FUZZTIME)
