@@ -1,0 +1,327 @@
+package connection
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"time"
+
+	"cygnet/internal/config"
+	"cygnet/internal/ike"
+	"cygnet/internal/ipsec"
+	"cygnet/internal/suite"
+)
+
+// Facts is what Orient must know of this machine.
+type Facts struct {
+	Ours    []Address
+	Default [2]Gateway            // IPv4 and IPv6; zero: no default route
+	MyID    ike.ID                // what %myid stands for; IDNone: unknown
+	Names   map[string]netip.Addr // host names of the configuration, resolved
+	Unique  bool                  // uniqueids=
+}
+
+// Address is one address on an interface that a tunnel device is attached to.
+type Address struct {
+	Addr              netip.Addr
+	Virtual, Physical string
+}
+
+// Gateway is a default route.
+type Gateway struct {
+	Device        string
+	Addr, NextHop netip.Addr // our address on Device; NextHop is invalid on a point-to-point link
+}
+
+// Default times of IKEv2's retransmission (freeswan.md Part 7).
+const (
+	retransmitFirst  = 500 * time.Millisecond
+	retransmitTotal  = 60 * time.Second
+	retransmitFirst1 = 10 * time.Second // IKEv1, freeswan.md 6.5
+	retransmitTotal1 = 70 * time.Second
+)
+
+// Errors of Orient that a caller may test for.
+var (
+	ErrBothEnds = errors.New("both ends are addresses of this machine")
+	ErrTemplate = errors.New("group and opportunistic connections have no peer of their own")
+)
+
+// Orient turns a connection of the configuration into what it means here: the
+// end whose address is ours becomes Local. Where neither is, the result is not
+// Oriented and may be listed only. Errors name the connection's place.
+func Orient(c *config.Conn, f *Facts) (*Description, error) {
+	d, err := orient(c, f)
+	if err != nil {
+		return nil, fmt.Errorf("%s:%d: connection %q: %w", c.Where.File, c.Where.Line, c.Name, err)
+	}
+	return d, nil
+}
+
+func orient(c *config.Conn, f *Facts) (*Description, error) {
+	if c.Group() || c.Opportunistic() {
+		return nil, ErrTemplate
+	}
+	left, err := f.resolve(&c.Left)
+	if err != nil {
+		return nil, fmt.Errorf("left: %w", err)
+	}
+	right, err := f.resolve(&c.Right)
+	if err != nil {
+		return nil, fmt.Errorf("right: %w", err)
+	}
+	l, r := f.find(left), f.find(right)
+	d := &Description{Alias: c.Alias, Auto: c.Auto, MTU: c.MTU, Metric: c.Metric, DontRekey: !c.Rekey}
+	local, remote, here := end{&c.Left, left}, end{&c.Right, right}, l
+	switch {
+	case l != nil && r != nil:
+		return nil, fmt.Errorf("%w: %s and %s", ErrBothEnds, left, right)
+	case r != nil:
+		local, remote, here = remote, local, r
+	}
+	d.Oriented = here != nil
+	if here != nil {
+		d.Virtual, d.Physical = here.Virtual, here.Physical
+	}
+	if err := d.fill(c, f, local, remote); err != nil {
+		return nil, err
+	}
+	return d, nil
+}
+
+// end is one end of a connection with its address; unspecified is %any.
+type end struct {
+	*config.End
+	addr netip.Addr
+}
+
+// resolve finds the address of an end; unspecified for %any.
+func (f *Facts) resolve(e *config.End) (netip.Addr, error) {
+	switch e.Host.Kind {
+	case config.HostAddr:
+		return e.Host.Addr, nil
+	case config.HostAny:
+		if e.Host.Addr.IsValid() {
+			return e.Host.Addr, nil
+		}
+		return netip.IPv4Unspecified(), nil
+	case config.HostName:
+		if a, ok := f.Names[e.Host.Name]; ok {
+			return a, nil
+		}
+		return netip.Addr{}, fmt.Errorf("host name %q has no known address", e.Host.Name)
+	case config.HostDefaultRoute:
+		if g := f.gateway(); g.Addr.IsValid() {
+			return g.Addr, nil
+		}
+		return netip.Addr{}, errors.New("%defaultroute requested but not known: there is no default route")
+	}
+	return netip.Addr{}, errors.New("no address is given")
+}
+
+// gateway returns the default route, IPv4 where there is one.
+func (f *Facts) gateway() Gateway {
+	if f.Default[0].Addr.IsValid() {
+		return f.Default[0]
+	}
+	return f.Default[1]
+}
+
+func (f *Facts) find(a netip.Addr) *Address {
+	for i := range f.Ours {
+		if f.Ours[i].Addr == a && !a.IsUnspecified() {
+			return &f.Ours[i]
+		}
+	}
+	return nil
+}
+
+func (d *Description) fill(c *config.Conn, f *Facts, local, remote end) error {
+	k := &ike.Conn{Name: c.Name, Version: c.Version, Mode: c.Mode(), PFS: c.PFS,
+		Encap: c.Encapsulation, Narrow: c.Narrowing, Replay: c.ReplayWindow, CheckArrival: c.CheckArrival,
+		IKELife: c.IKELifetime, ChildLife: c.KeyLife, RekeyMargin: c.RekeyMargin, RekeyFuzz: c.RekeyFuzz,
+		Rekey: c.Rekey, LifeBytes: c.LifeBytes, LifePackets: c.LifePackets, KeyingTries: c.KeyingTries,
+		RetransmitFirst: c.RetransmitAt, RetransmitTotal: c.RetransmitEnd, Unique: f.Unique}
+	d.Conn = k
+	k.DPDDelay, k.DPDAction = c.Liveness()
+	k.Template = remote.addr.IsUnspecified()
+	first, total := retransmitFirst, retransmitTotal
+	if c.Version == 1 {
+		first, total = retransmitFirst1, retransmitTotal1
+	}
+	if k.RetransmitFirst == 0 {
+		k.RetransmitFirst = first
+	}
+	if k.RetransmitTotal == 0 {
+		k.RetransmitTotal = total
+	}
+	var err error
+	if k.Local, err = f.end(local); err != nil {
+		return err
+	}
+	if k.Remote, err = f.end(remote); err != nil {
+		return err
+	}
+	if k.Local.ID.Kind == ike.IDNone && !local.addr.IsUnspecified() {
+		k.Local.ID = addressID(local.addr)
+	}
+	k.Remote.Keys = remote.Given()
+	d.proposals(c)
+	d.treatment(c)
+	if k.Template {
+		d.RemoteWord = "%any"
+	}
+	return d.hops(f, local, remote)
+}
+
+// end is what IKE knows of one end. Selectors of a host whose address is not
+// known yet cover its family's unspecified address; an instance replaces them.
+func (f *Facts) end(e end) (ike.End, error) {
+	id, err := f.identity(e)
+	if err != nil {
+		return ike.End{}, err
+	}
+	out := ike.End{Addr: e.addr, Port: e.IKEPort, ID: id, Auth: e.Auth, Host: len(e.Subnets) == 0}
+	if out.Host {
+		bits := e.addr.BitLen()
+		out.TS = []ipsec.TS{ipsec.TSOf(netip.PrefixFrom(e.addr, bits), e.Proto, e.Ports)}
+	}
+	for _, p := range e.Subnets {
+		out.TS = append(out.TS, ipsec.TSOf(p, e.Proto, e.Ports))
+	}
+	return out, nil
+}
+
+// identity is leftid=: by default the address, and nothing for %any.
+func (f *Facts) identity(e end) (ike.ID, error) {
+	switch e.ID.Kind {
+	case config.IdentityUnset:
+		if e.addr.IsUnspecified() {
+			return ike.ID{}, nil
+		}
+		return addressID(e.addr), nil
+	case config.IdentityID:
+		return e.ID.ID, nil
+	case config.IdentityNull:
+		return ike.ID{Kind: ike.IDNULL}, nil
+	case config.IdentityMyID:
+		if f.MyID.Kind == ike.IDNone {
+			return ike.ID{}, errors.New("%myid is not known: set myid= in config setup")
+		}
+		return f.MyID, nil
+	case config.IdentityName:
+		if a, ok := f.Names[e.ID.Name]; ok {
+			return addressID(a), nil
+		}
+		return ike.ID{}, fmt.Errorf("identity %q has no known address; write @%s for the name itself", e.ID.Name, e.ID.Name)
+	case config.IdentityAny:
+		return ike.ID{}, nil
+	}
+	return ike.ID{}, errors.New("identities from certificates are not known here")
+}
+
+func addressID(a netip.Addr) ike.ID {
+	kind := ike.IDIPv6
+	if a.Is4() {
+		kind = ike.IDIPv4
+	}
+	return ike.ID{Kind: kind, Data: string(a.AsSlice())}
+}
+
+// proposals fills in what IKE may agree on.
+func (d *Description) proposals(c *config.Conn) {
+	d.IKE, d.ESP = c.IKE.List, c.ESP.List
+	switch {
+	case len(d.IKE) > 0:
+	case c.Legacy:
+		d.IKE = suite.FreeSWANIKE()
+	default:
+		d.IKE = suite.DefaultIKE()
+	}
+	switch {
+	case len(d.ESP) > 0:
+	case c.Phase2 == config.Phase2AH:
+		d.ESP = suite.DefaultAH(c.PFS)
+	case c.Legacy:
+		d.ESP = suite.FreeSWANESP(c.PFS)
+	default:
+		d.ESP = suite.DefaultESP(c.PFS)
+	}
+	var groups []*suite.KE
+	for _, p := range d.IKE {
+		groups = append(groups, p.KE...)
+	}
+	esp := make([]suite.Proposal, len(d.ESP))
+	for i, p := range d.ESP {
+		if c.PFS {
+			p = p.WithKE(unique(groups))
+		} else {
+			p = p.WithoutKE()
+		}
+		switch {
+		case c.ESN == ike.Yes:
+			p.ESN = []bool{true}
+		case c.ESN == ike.No || c.ReplayWindow == 0: // RFC 4303, 3.3.3
+			p.ESN = []bool{false}
+		}
+		esp[i] = p
+	}
+	d.ESP = esp
+}
+
+func unique(list []*suite.KE) []*suite.KE {
+	var out []*suite.KE
+	seen := map[*suite.KE]bool{}
+	for _, k := range list {
+		if !seen[k] {
+			seen[k] = true
+			out = append(out, k)
+		}
+	}
+	return out
+}
+
+// treatment fills in what happens to packets without an SA.
+func (d *Description) treatment(c *config.Conn) {
+	d.Shunt, d.Hold, d.Failure = ipsec.Trap, ipsec.Hold, ipsec.Trap
+	if a, is := c.Shunt(); is {
+		d.Shunt, d.Hold, d.Failure = a, a, a
+		return
+	}
+	if c.Negotiation == ipsec.Pass || c.Negotiation == ipsec.Drop {
+		d.Hold = c.Negotiation
+	}
+	switch c.Failure {
+	case config.FailPass:
+		d.Failure = ipsec.Pass
+	case config.FailDrop:
+		d.Failure = ipsec.Drop
+	case config.FailReject:
+		d.Failure = ipsec.Reject
+	}
+}
+
+// hops fills in next hops, our source address and script.
+func (d *Description) hops(f *Facts, local, remote end) error {
+	hop := func(e end) netip.Addr {
+		switch {
+		case e.NextHop.Kind == config.HostAddr:
+			return e.NextHop.Addr
+		case e.NextHop.Kind == config.HostDefaultRoute, e.Host.Kind == config.HostDefaultRoute:
+			if e.addr.Is4() {
+				return f.Default[0].NextHop
+			}
+			return f.Default[1].NextHop
+		}
+		return netip.Addr{}
+	}
+	d.NextHop = hop(local)
+	if remote.NextHop.Kind == config.HostAddr {
+		d.PeerHop = remote.NextHop.Addr
+	}
+	if d.NextHop.IsValid() && d.NextHop == local.addr {
+		return fmt.Errorf("nexthop %s is our own address", d.NextHop)
+	}
+	d.SourceIP, d.Updown = local.SourceIP, local.Updown
+	return nil
+}

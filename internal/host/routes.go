@@ -1,0 +1,111 @@
+package host
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// defaultMetric6 is the metric of an IPv6 route that was given none.
+const defaultMetric6 = 1024
+
+// installed is one route of ours in the kernel.
+type installed struct {
+	Route
+	raw netlink.Route
+}
+
+// SetRoutes implements Host.
+func (h *Linux) SetRoutes(want []Route, devices []string) error {
+	want = halves(want)
+	index := map[string]int{}
+	for _, d := range devices {
+		if l, err := h.nl.LinkByName(d); err == nil {
+			index[d] = l.Attrs().Index
+		}
+	}
+	have, err := h.ours(index)
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, r := range want {
+		if slices.ContainsFunc(have, func(i installed) bool { return i.Route == r }) {
+			continue
+		}
+		if err := h.put(r, index); err != nil {
+			errs = append(errs, fmt.Errorf("route %s: %w", r, err))
+		}
+	}
+	for _, i := range have {
+		if slices.ContainsFunc(want, func(r Route) bool { return same(r, i.Route) }) {
+			continue // wanted, or replaced in place by what is
+		}
+		if err := h.nl.RouteDel(&i.raw); err != nil && !errors.Is(err, unix.ESRCH) {
+			errs = append(errs, fmt.Errorf("remove route %s: %w", i.Route, err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// same reports whether the kernel keeps only one of the two routes.
+func same(a, b Route) bool { return a.Prefix == b.Prefix && a.Metric == b.Metric }
+
+// ours lists our routes through our devices.
+func (h *Linux) ours(index map[string]int) ([]installed, error) {
+	var list []installed
+	for _, family := range []int{netlink.FAMILY_V4, netlink.FAMILY_V6} {
+		filter := &netlink.Route{Protocol: Protocol, Table: unix.RT_TABLE_MAIN}
+		routes, err := h.nl.RouteListFiltered(family, filter, netlink.RT_FILTER_PROTOCOL|netlink.RT_FILTER_TABLE)
+		if err != nil {
+			return nil, fmt.Errorf("list routes: %w", err)
+		}
+		for _, r := range routes {
+			for name, i := range index {
+				if r.LinkIndex == i {
+					list = append(list, installed{describe(r, name), r})
+				}
+			}
+		}
+	}
+	return list, nil
+}
+
+func describe(r netlink.Route, device string) Route {
+	d := Route{Device: device, MTU: r.MTU, Metric: r.Priority}
+	d.Prefix, _ = prefix(r.Dst)
+	if a, ok := netip.AddrFromSlice(r.Gw); ok {
+		d.NextHop = a.Unmap()
+	}
+	if a, ok := netip.AddrFromSlice(r.Src); ok {
+		d.Source = a.Unmap()
+	}
+	if d.Prefix.Addr().Is6() && d.Metric == defaultMetric6 {
+		d.Metric = 0
+	}
+	return d
+}
+
+// put sets one route. The next hop need not be reachable by the device's own
+// addresses: what is sent there is ours to deliver.
+func (h *Linux) put(r Route, index map[string]int) error {
+	i, ok := index[r.Device]
+	if !ok {
+		return fmt.Errorf("there is no device %s", r.Device)
+	}
+	raw := &netlink.Route{LinkIndex: i, Dst: ipNet(r.Prefix), Protocol: Protocol, Table: unix.RT_TABLE_MAIN,
+		Priority: r.Metric, MTU: r.MTU}
+	if r.NextHop.IsValid() && r.NextHop.Is4() == r.Prefix.Addr().Is4() {
+		raw.Gw = net.IP(r.NextHop.AsSlice())
+		raw.SetFlag(netlink.FLAG_ONLINK)
+	}
+	if r.Source.IsValid() {
+		raw.Src = net.IP(r.Source.AsSlice())
+	}
+	return h.nl.RouteReplace(raw)
+}
