@@ -31,6 +31,7 @@ type rig struct {
 	west *lab.Gateway
 	east *lab.Charon
 	wire *lab.Capture
+	bad  *lab.Wire // where the plan has loss
 }
 
 // plan is what differs between tests.
@@ -42,6 +43,7 @@ type plan struct {
 	charon  string // more lines of charon's connection
 	child   string // more lines of charon's child
 	options []string
+	loss    *lab.Loss      // of the wire between west and nic
 	spoil   func(p *parts) // last change before the files are written
 }
 
@@ -62,8 +64,13 @@ func start(t *testing.T, p plan) *rig {
 	t.Helper()
 	labtest.Need(t, lab.HaveCharon(), "strongSwan with kernel-libipsec")
 	r := &rig{t: t, lab: labtest.New(t, "ki")}
-	r.must(lab.BuildManual(r.lab, nil))
 	var err error
+	if p.loss != nil {
+		r.bad, err = lab.BuildLossyManual(r.lab, nil, *p.loss)
+	} else {
+		err = lab.BuildManual(r.lab, nil)
+	}
+	r.must(err)
 	r.west, err = lab.NewGateway(r.lab.Host("west"), labtest.Binary(t))
 	r.must(err)
 	t.Cleanup(func() {

@@ -36,6 +36,18 @@ var Guests = []string{"road", "north", "world"}
 // called after the neighbour. nic has no route to the inside networks: what
 // west sends there without a tunnel goes no further.
 func BuildManual(l *Lab, guests []string) error {
+	return buildManual(&builder{lab: l}, guests)
+}
+
+// BuildLossyManual builds the same with a bad wire between west and nic.
+func BuildLossyManual(l *Lab, guests []string, loss Loss) (*Wire, error) {
+	b := &builder{lab: l, loss: &loss}
+	err := buildManual(b, guests)
+	return b.wire, err
+}
+
+func buildManual(b *builder, guests []string) error {
+	l := b.lab
 	for _, g := range guests {
 		if !slices.Contains(Guests, g) {
 			return fmt.Errorf("no host %q in the manual's network", g)
@@ -54,12 +66,11 @@ func BuildManual(l *Lab, guests []string) error {
 			return err
 		}
 	}
-	b := builder{lab: l}
 	for _, n := range []string{"west", "nic", "east"} {
 		b.do(l.Host(n).Forward())
 	}
 	b.link("sunset", "eth0", "192.168.100.10/24", "west", "eth1", "192.168.100.1/24")
-	b.link("west", "eth0", "101.101.101.101/24", "nic", "west", "101.101.101.1/24")
+	b.outerLink("west", "eth0", "101.101.101.101/24", "nic", "west", "101.101.101.1/24")
 	b.link("nic", "east", "202.202.202.1/24", "east", "eth0", "202.202.202.202/24")
 	b.link("east", "eth1", "192.168.200.1/24", "sunrise", "eth0", "192.168.200.10/24")
 	b.defaultRoute("sunset", "192.168.100.1")
@@ -94,8 +105,10 @@ func (b *builder) north(road bool) {
 
 // builder keeps the first error.
 type builder struct {
-	lab *Lab
-	err error
+	lab  *Lab
+	loss *Loss // of outer links; nil: good ones
+	wire *Wire
+	err  error
 }
 
 func (b *builder) do(err error) {
@@ -112,6 +125,14 @@ func (b *builder) link(hostA, devA, addrA, hostB, devB, addrB string) {
 	if b.err == nil {
 		b.err = b.lab.Link(b.port(hostA, devA, addrA), b.port(hostB, devB, addrB))
 	}
+}
+
+func (b *builder) outerLink(hostA, devA, addrA, hostB, devB, addrB string) {
+	if b.loss == nil || b.err != nil {
+		b.link(hostA, devA, addrA, hostB, devB, addrB)
+		return
+	}
+	b.wire, b.err = b.lab.LossyLink(b.port(hostA, devA, addrA), b.port(hostB, devB, addrB), *b.loss)
 }
 
 func (b *builder) defaultRoute(host, via string) {
