@@ -18,6 +18,7 @@ func commands() []*cobra.Command {
 		newRsasigkey(),
 		newNewhostkey(),
 		newShowhostkey(),
+		newDemo(),
 		newMan(),
 	}
 	return append(list, shortVerbs()...)
