@@ -82,6 +82,9 @@ var built = sync.OnceValues(func() (string, error) {
 	if err != nil {
 		return "", err
 	}
+	if err := os.Chmod(dir, 0o755); err != nil { // tests run it as other users too
+		return "", err
+	}
 	path := filepath.Join(dir, "ipsec")
 	cmd := exec.Command("go", "build", "-o", path, "cygnet/cmd/ipsec")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
