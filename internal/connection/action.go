@@ -15,7 +15,6 @@ type Action interface{ action() }
 type StartIKE struct {
 	Conn    *ike.Conn
 	Trigger *ipsec.Flow
-	Contact bool // we hold no other IKE SA with that peer: INITIAL_CONTACT may be said
 }
 
 // ToMachine hands an event to the IKE SA of that number.

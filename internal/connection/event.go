@@ -95,8 +95,11 @@ type Started struct {
 	Err    *ike.Failure
 }
 
-// Reported is a fact from a machine.
-type Reported struct{ Report ike.Report }
+// Reported is a fact from the machine of IKE SA #IKE.
+type Reported struct {
+	IKE    uint32
+	Report ike.Report
+}
 
 // Reorient gives descriptions made anew after addresses of this machine have
 // changed. It replaces those that differ.

@@ -9,7 +9,8 @@ import (
 
 // reported takes in a fact from a machine. Whoever waits for a connection that
 // it concerns hears of it.
-func (t *Table) reported(r ike.Report) {
+func (t *Table) reported(e Reported) {
+	r := e.Report
 	c := t.byConn[r.Conn]
 	t.tell(r, c)
 	switch f := r.Fact.(type) {
@@ -28,7 +29,7 @@ func (t *Table) reported(r ike.Report) {
 	case ike.ChildDown:
 		t.childDown(r.Serial, f)
 	case ike.Failed:
-		t.failed(r, c, f)
+		t.failed(e, c, f)
 	}
 }
 
@@ -134,16 +135,17 @@ func (t *Table) ikeGone(sa *ikeSA, why *ike.Failure) {
 	}
 }
 
-// failed settles an attempt that did not succeed.
-func (t *Table) failed(r ike.Report, c *conn, f ike.Failed) {
-	if f.Child {
-		if c != nil {
-			t.attemptFailed(c, f.Why)
-		}
-		return
-	}
-	if sa := t.ikeBySerial(r.Serial); sa != nil && sa.up == nil {
+// failed settles an attempt that did not succeed: that of the IKE SA with all
+// that wait for it, or that of one Child SA. A machine reports the former for
+// each who waited; after the first, the others may be trying again elsewhere.
+func (t *Table) failed(e Reported, c *conn, f ike.Failed) {
+	sa := t.ikeBySerial(e.IKE)
+	switch {
+	case sa == nil:
+	case sa.up == nil && !f.Child:
 		t.ikeGone(sa, f.Why)
+	case c != nil && c.joined == sa:
+		t.attemptFailed(c, f.Why)
 	}
 }
 
@@ -191,13 +193,10 @@ func (t *Table) rekey(e Rekey) {
 	t.answer(e.Waiter)
 }
 
-// byIdentity lists the established IKE SAs with the identity of c's peer.
-func (t *Table) byIdentity(c *conn) []*ikeSA {
-	var list []*ikeSA
-	for _, sa := range t.ikes {
-		if sa.up != nil && sa.up.RemoteID == c.Remote.ID && sa.up.LocalID == c.Local.ID {
-			list = append(list, sa)
-		}
-	}
-	return list
+// Alone reports whether no IKE SA with the peer of a connection stands, so that
+// INITIAL_CONTACT is true (RFC 7296, 2.4).
+func (t *Table) Alone(c *ike.Conn) bool {
+	return !slices.ContainsFunc(t.ikes, func(sa *ikeSA) bool {
+		return sa.up != nil && !sa.doomed && sa.up.RemoteID == c.Remote.ID && sa.up.LocalID == c.Local.ID
+	})
 }

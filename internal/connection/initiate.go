@@ -93,11 +93,10 @@ func (t *Table) initiate(c *conn, trigger *ipsec.Flow) {
 	sa := t.suitable(c)
 	if sa == nil {
 		sa = &ikeSA{conn: c, peer: c.Remote.Addr, ours: true}
-		contact := len(t.byIdentity(c)) == 0
 		t.ikes = append(t.ikes, sa)
 		sa.waiting, c.joined = append(sa.waiting, c), sa
 		t.settle()
-		t.do(StartIKE{Conn: c.Conn, Trigger: trigger, Contact: contact})
+		t.do(StartIKE{Conn: c.Conn, Trigger: trigger})
 		return
 	}
 	sa.waiting, c.joined = append(sa.waiting, c), sa
@@ -183,9 +182,6 @@ func (t *Table) acquire(e Acquire) {
 // attemptFailed settles what happens to c after a keying attempt: another one,
 // at once or later, or the failure shunt.
 func (t *Table) attemptFailed(c *conn, why *ike.Failure) {
-	if c.joined == nil {
-		return
-	}
 	c.leave()
 	c.last = why
 	if !c.state.Negotiating() {

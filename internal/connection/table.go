@@ -107,7 +107,7 @@ func (t *Table) Step(now time.Time, ev Event, out []Action) []Action {
 	case Started:
 		t.started(e)
 	case Reported:
-		t.reported(e.Report)
+		t.reported(e)
 	case Reorient:
 		t.reorient(e)
 	case UpdownDone:
