@@ -101,8 +101,12 @@ func (w *World) removed(n *Node, id ipsec.SAID) {
 }
 
 // void judges a packet for which the receiver has no SA: I3. Packets already
-// under way when the SA went are forgiven.
+// under way when the SA went are forgiven. Where SAs have ended by force in
+// this World (a crash, a cut wire, a command), the peer may not know yet.
 func (w *World) void(n *Node, p Packet) {
+	if w.forced {
+		return
+	}
 	if gone, ok := w.ledger.gone[p.ID]; ok && w.now.Sub(gone) <= w.Net.Data.Delay+w.Net.Data.Jitter {
 		return
 	}

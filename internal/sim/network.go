@@ -53,7 +53,10 @@ func newNetwork(w *World) *Network {
 func (n *Network) SetIKE(from, to netip.Addr, f Faults) { n.links[link{from, to}] = f }
 
 // Cut stops everything from one host to another, in that direction.
-func (n *Network) Cut(from, to netip.Addr) { n.cut[link{from, to}] = true }
+func (n *Network) Cut(from, to netip.Addr) {
+	n.cut[link{from, to}] = true
+	n.world.forced = true
+}
 
 // Mend ends a Cut.
 func (n *Network) Mend(from, to netip.Addr) { delete(n.cut, link{from, to}) }

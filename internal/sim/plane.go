@@ -330,6 +330,13 @@ func (p *Plane) receive(from netip.AddrPort, pkt Packet) {
 
 func (p *Plane) deliver(pkt Packet) {
 	p.Delivered[pkt.Number]++
+	if t := p.node.world.Trace; t.watched[pkt.Number] {
+		how := "in the clear"
+		if !pkt.ID.IsZero() {
+			how = "by " + p.node.world.nameOfSA(pkt.ID)
+		}
+		t.add(p.node.Name, fmt.Sprintf("packet %d arrives %s", pkt.Number, how))
+	}
 	p.node.world.Stats.DataDelivered++
 }
 

@@ -17,10 +17,19 @@ import (
 // An arrow stands at the time of sending. What became of the datagram is in
 // brackets when it was not simply delivered.
 type Trace struct {
-	world *World
-	lines []string
-	Quiet bool // keep only the hash
-	sum   [32]byte
+	world   *World
+	lines   []string
+	Quiet   bool // keep only the hash
+	sum     [32]byte
+	watched map[uint64]bool // packets whose arrival is worth a line
+}
+
+// watch asks for a line when a packet arrives.
+func (t *Trace) watch(number uint64) {
+	if t.watched == nil {
+		t.watched = map[uint64]bool{}
+	}
+	t.watched[number] = true
 }
 
 // add appends a line about a node. The text is hashed even when it is not kept.

@@ -75,6 +75,15 @@ func (w *World) define(name string, n, peer *Node, local, remote netip.Prefix, e
 	return c
 }
 
+// noPFS is a list of proposals without their groups.
+func noPFS(list []suite.Proposal) []suite.Proposal {
+	var out []suite.Proposal
+	for _, p := range list {
+		out = append(out, p.WithoutKE())
+	}
+	return out
+}
+
 // Up does what ipsec auto --up does.
 func (n *Node) Up(name string) {
 	n.command("ipsec auto --up "+name, connection.Up{Name: name, Async: true})
@@ -87,6 +96,7 @@ func (n *Node) Route(name string) {
 
 // TakeDown does what ipsec auto --down does.
 func (n *Node) TakeDown(name string) {
+	n.world.forced = true
 	n.command("ipsec auto --down "+name, connection.Down{Name: name})
 }
 
@@ -117,7 +127,7 @@ func (n *Node) Probe() {
 // is told. The data plane loses its SAs too if it is in the same process.
 func (n *Node) Crash() {
 	n.world.Trace.add(n.Name, "$ kill -9")
-	n.Down = true
+	n.Down, n.world.forced = true, true
 	n.machines, n.todo = nil, nil
 	n.Table = connection.NewTable()
 	n.tableAt = time.Time{}
@@ -142,11 +152,19 @@ func (n *Node) Restart() {
 
 // Ping sends one packet from the protected side and returns its number.
 func (n *Node) Ping(f ipsec.Flow) uint64 {
-	n.world.number++
-	number := n.world.number
+	number := n.world.nextNumber()
+	n.submit(f, number)
+	return number
+}
+
+func (n *Node) submit(f ipsec.Flow, number uint64) {
 	n.Plane.submit(f, number)
 	n.drain()
-	return number
+}
+
+func (w *World) nextNumber() uint64 {
+	w.number++
+	return w.number
 }
 
 // flowOf is a packet through the tunnel from one of its ends.

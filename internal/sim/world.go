@@ -142,3 +142,14 @@ func (w *World) until(end time.Time, done func() bool) bool {
 	}
 	return true
 }
+
+// plus adds up the statistics of two runs.
+func (s Stats) plus(t Stats) Stats {
+	return Stats{
+		s.Events + t.Events,
+		s.Sent + t.Sent, s.Lost + t.Lost, s.Doubled + t.Doubled, s.Late + t.Late, s.Corrupted + t.Corrupted, s.Blocked + t.Blocked,
+		s.DataSent + t.DataSent, s.DataDelivered + t.DataDelivered, s.DataLost + t.DataLost,
+		s.Handshakes + t.Handshakes, s.IKERekeys + t.IKERekeys, s.ChildRekeys + t.ChildRekeys,
+		s.Retransmits + t.Retransmits, s.Failures + t.Failures,
+	}
+}
