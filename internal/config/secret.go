@@ -47,11 +47,19 @@ type Index struct {
 	Name string // a host name to be resolved
 }
 
-// PrivateKey wraps a signing key so that nothing prints it.
-type PrivateKey struct{ signer crypto.Signer }
+// PrivateKey wraps a signing key so that nothing prints it: the key is behind a
+// function, which fmt and encoders cannot look into, whatever field it is in.
+type PrivateKey struct{ signer func() crypto.Signer }
 
 // NewPrivateKey wraps key.
-func NewPrivateKey(key crypto.Signer) PrivateKey { return PrivateKey{key} }
+func NewPrivateKey(key crypto.Signer) PrivateKey {
+	return PrivateKey{func() crypto.Signer { return key }}
+}
 
 // Signer returns the key itself; nil if there is none.
-func (k PrivateKey) Signer() crypto.Signer { return k.signer }
+func (k PrivateKey) Signer() crypto.Signer {
+	if k.signer == nil {
+		return nil
+	}
+	return k.signer()
+}
