@@ -1,0 +1,291 @@
+package ikev2
+
+import (
+	"fmt"
+	"time"
+
+	"cygnet/internal/ike"
+	"cygnet/internal/ikev2/wire"
+	"cygnet/internal/ipsec"
+	"cygnet/internal/suite"
+)
+
+// childState is what a pair of Child SAs is there for.
+type childState uint8
+
+const (
+	childUp       childState = iota
+	childReplaced            // a newer pair took over; its initiator deletes this one
+	childClosing             // replaced, and our Delete is out
+)
+
+// child is a pair of Child SAs.
+type child struct {
+	serial    uint32
+	conn      *ike.Conn
+	state     childState
+	initiator bool // of the exchange that made it
+	in, out   ipsec.SAID
+	sides     sides
+	mode      ipsec.Mode
+	used      bool   // outbound traffic is on it
+	replaces  uint32 // serial of the pair that it took over from as responder
+	replaceAt time.Time
+	endAt     time.Time
+}
+
+// protocol is how IKE names the child's protocol.
+func (c *child) protocol() suite.Protocol {
+	if c.in.Proto == ipsec.AH {
+		return suite.ProtoAH
+	}
+	return suite.ProtoESP
+}
+
+// agreement is everything two ends settled about a Child SA, before its keys.
+type agreement struct {
+	conn          *ike.Conn
+	chosen        suite.Chosen
+	spiIn, spiOut ipsec.SPI
+	sides         sides
+	selectors     []ipsec.Selector
+	mode          ipsec.Mode
+	ni, nr        []byte // of the exchange
+	initiator     bool   // we are
+	serial        uint32
+	replaces      *child
+	number        uint8     // of the offer that the responder took
+	asked         sides     // what the initiator asked for, in our view; see natOriginal
+	group         *suite.KE // with PFS
+	peerPublic    []byte    // with PFS
+}
+
+// proto is the data plane's name of the protocol.
+func (a *agreement) proto() ipsec.Proto { return protoOf(a.chosen.Protocol) }
+
+func protoOf(p suite.Protocol) ipsec.Proto {
+	if p == suite.ProtoAH {
+		return ipsec.AH
+	}
+	return ipsec.ESP
+}
+
+// install derives the keys of an agreement and puts both SAs into the data
+// plane. It reports nothing yet: the caller first sends what it has to send.
+func (s *step) install(a *agreement, shared ipsec.Secret) *child {
+	k := deriveChild(a.chosen, s.chosen.PRF, s.keys.d, shared, a.ni, a.nr)
+	encrOut, integOut, encrIn, integIn := k.encrI, k.integI, k.encrR, k.integR
+	if !a.initiator {
+		encrOut, integOut, encrIn, integIn = k.encrR, k.integR, k.encrI, k.integI
+	}
+	c := &child{
+		serial: a.serial, conn: a.conn, initiator: a.initiator, sides: a.sides, mode: a.mode,
+		in:  ipsec.SAID{Dst: s.local.Addr(), Proto: a.proto(), SPI: a.spiIn},
+		out: ipsec.SAID{Dst: s.remote.Addr(), Proto: a.proto(), SPI: a.spiOut},
+	}
+	in := ipsec.SA{
+		ID: c.in, Src: c.out.Dst, Dir: ipsec.In, Mode: a.mode, Transform: a.chosen.Transform(),
+		EncrKey: encrIn, IntegKey: integIn, Encap: s.encapPorts(a.proto()), Replay: a.conn.Replay,
+		Life: s.volume(a.conn), Owner: owner(a.conn),
+	}
+	if a.conn.CheckArrival {
+		in.Selectors = a.selectors
+	}
+	out := in
+	out.ID, out.Src, out.Dir, out.Selectors = c.out, c.in.Dst, ipsec.Out, nil
+	out.EncrKey, out.IntegKey = encrOut, integOut
+	s.emit(ike.Install{SA: in})
+	s.emit(ike.Install{SA: out})
+	c.replaceAt, c.endAt = s.lifetimes(a.conn, a.conn.ChildLife, a.initiator)
+	s.children = append(s.children, c)
+	return c
+}
+
+// encapPorts is what ESP travels in. AH has no encapsulation.
+func (s *SA) encapPorts(p ipsec.Proto) ipsec.Encap {
+	if !s.encap || p != ipsec.ESP {
+		return ipsec.Encap{}
+	}
+	e := ipsec.Encap{LocalPort: s.local.Port(), RemotePort: s.remote.Port()}
+	if e.LocalPort == portIKE { // RFC 3948, 2.1: never on port 500
+		e.LocalPort = portNATT
+	}
+	if e.RemotePort == portIKE {
+		e.RemotePort = portNATT
+	}
+	return e
+}
+
+// volume is the part of an SA's lifetime that the data plane counts. Soft
+// limits are spread over the last eighth, as times are.
+func (s *step) volume(c *ike.Conn) (l ipsec.Lifetime) {
+	soft := func(n uint64) uint64 { return n - uint64(float64(n/8)*s.fraction()) - n/8 }
+	if c.LifeBytes > 0 {
+		l.HardBytes, l.SoftBytes = c.LifeBytes, soft(c.LifeBytes)
+	}
+	if c.LifePackets > 0 {
+		l.HardPackets, l.SoftPackets = c.LifePackets, soft(c.LifePackets)
+	}
+	return l
+}
+
+// owner is the name under which the data plane shows an SA.
+func owner(c *ike.Conn) string {
+	if c.Instance == 0 {
+		return c.Name
+	}
+	return c.Title()
+}
+
+// announce reports a new pair. use says that outbound traffic may move to it at
+// once.
+func (s *step) announce(a *agreement, c *child, use bool) {
+	c.used = use
+	up := ike.ChildUp{
+		IKE: s.serial, In: c.in, Out: c.out, TSLocal: c.sides.local, TSRemote: c.sides.remote,
+		Suite: a.chosen.String(), Encap: s.encapPorts(a.proto()), Mode: c.mode, Use: use,
+		Initiator: c.initiator, ReplaceAt: c.replaceAt, EndAt: c.endAt,
+	}
+	if a.replaces != nil {
+		up.Rekeyed = a.replaces.serial
+	}
+	s.reportOf(c.conn, c.serial, up)
+}
+
+// useChild moves outbound traffic to a pair whose peer is known to be ready.
+func (s *step) useChild(c *child) {
+	if !c.used && c.state == childUp {
+		c.used = true
+		s.reportOf(c.conn, c.serial, ike.ChildUse{})
+	}
+}
+
+// childLimit is what happens at a soft or hard limit of a pair.
+func (s *step) childLimit(c *child, hard bool) {
+	switch {
+	case hard && c.state == childUp:
+		s.deleteChild(c, &ike.Failure{Reason: ike.ReasonOther, Why: "IPsec SA expired"})
+	case hard:
+		s.deleteReplaced(c)
+	case c.conn.Rekey:
+		s.rekeyChild(c)
+	}
+}
+
+// dropChild removes a pair at once. A replaced one may have packets under way
+// and is only buried.
+func (s *step) dropChild(c *child, why *ike.Failure, byPeer bool) {
+	s.forgetChild(c)
+	replaced := c.state != childUp
+	if replaced {
+		why = nil
+	}
+	s.reportOf(c.conn, c.serial, ike.ChildDown{IKE: s.serial, In: c.in, Out: c.out, Why: why, ByPeer: byPeer, Replaced: replaced})
+	if replaced {
+		s.bury(c.out, c.in)
+	} else {
+		s.remove(c.out, c.in)
+	}
+}
+
+func (s *step) forgetChild(c *child) {
+	for i := range s.children {
+		if s.children[i] == c {
+			s.children = append(s.children[:i:i], s.children[i+1:]...)
+			return
+		}
+	}
+}
+
+// deleteChild drops a pair and tells the peer.
+func (s *step) deleteChild(c *child, why *ike.Failure) {
+	s.dropChild(c, why, false)
+	s.queue(&deleteTask{protocol: c.protocol(), spi: c.in.SPI})
+}
+
+// deleteReplaced deletes a pair that a newer one has taken over from. It goes
+// on receiving until the peer knows.
+func (s *step) deleteReplaced(c *child) {
+	if c.state != childClosing {
+		c.state = childClosing
+		c.replaceAt, c.endAt = time.Time{}, time.Time{}
+		s.queue(&deleteTask{protocol: c.protocol(), spi: c.in.SPI, child: c})
+	}
+}
+
+// superseded marks old as taken over. The initiator of the new pair deletes
+// it; should that never happen we do, after a while.
+func (s *step) superseded(old *child) {
+	if old.state != childUp {
+		return
+	}
+	old.state = childReplaced
+	old.replaceAt = time.Time{}
+	old.endAt = s.now.Add(replacedLife)
+}
+
+func (s *SA) childBySerial(n uint32) *child {
+	return s.childWhere(func(c *child) bool { return c.serial == n })
+}
+
+func (s *SA) childByIn(id ipsec.SAID) *child {
+	return s.childWhere(func(c *child) bool { return c.in == id })
+}
+
+func (s *SA) childByID(id ipsec.SAID) *child {
+	return s.childWhere(func(c *child) bool { return c.in == id || c.out == id })
+}
+
+// childByPeer finds the pair that the peer receives on under spi.
+func (s *SA) childByPeer(p suite.Protocol, spi ipsec.SPI) *child {
+	return s.childWhere(func(c *child) bool { return c.protocol() == p && c.out.SPI == spi })
+}
+
+func (s *SA) childWhere(is func(*child) bool) *child {
+	for _, c := range s.children {
+		if is(c) {
+			return c
+		}
+	}
+	return nil
+}
+
+// deleteTask tells the peer that pairs of Child SAs are gone. child, if any,
+// has been replaced and is dropped when the peer has answered.
+//
+//	HDR, SK {D} -->
+//	<-- HDR, SK {[D]}
+type deleteTask struct {
+	protocol suite.Protocol
+	spi      ipsec.SPI
+	child    *child
+}
+
+func (t *deleteTask) begin(s *step) {
+	if t.child != nil && s.childWhere(func(c *child) bool { return c == t.child }) == nil {
+		s.finish(t) // the peer was faster
+		return
+	}
+	s.request(ike.Informational, wire.Delete{Protocol: t.protocol, SPIs: []ipsec.SPI{t.spi}})
+}
+
+func (t *deleteTask) answer(s *step, _ wire.Payloads) {
+	s.finish(t)
+	if t.child != nil && s.childWhere(func(c *child) bool { return c == t.child }) != nil {
+		s.dropChild(t.child, nil, false)
+	}
+}
+
+func (t *deleteTask) abandon(*step, *ike.Failure) {}
+
+// checkSPI refuses what no data plane may use.
+func checkSPI(spi []byte) (ipsec.SPI, error) {
+	if len(spi) != 4 {
+		return 0, fmt.Errorf("SPI of %d octets", len(spi))
+	}
+	n := ipsec.SPI(uint32(spi[0])<<24 | uint32(spi[1])<<16 | uint32(spi[2])<<8 | uint32(spi[3]))
+	if n < ipsec.MinSPI {
+		return 0, fmt.Errorf("SPI %#x is reserved", uint32(n)) // RFC 4303, 2.1
+	}
+	return n, nil
+}

@@ -1,0 +1,48 @@
+package ikev2
+
+import "bytes"
+
+// rival is what the peer made by rekeying the same SA while our request for it
+// was out, RFC 7296 sections 2.8.1 and 2.8.2. Of the two new SAs the one whose
+// exchange has the lowest of the four nonces is redundant, and its initiator
+// closes it.
+type rival struct {
+	low   []byte
+	child *child // one of the two
+	sa    *SA
+}
+
+// beats reports whether the rival stands against our exchange. No rival beats
+// nothing.
+func (r *rival) beats(ni, nr []byte) bool {
+	return r != nil && (r.child != nil || r.sa != nil) && bytes.Compare(lowest(ni, nr), r.low) < 0
+}
+
+// collideChild notes that the peer has rekeyed old into c while we may be about
+// to do the same.
+func (s *step) collideChild(old, c *child, a *agreement) {
+	t, ok := s.active.(*createTask)
+	if !ok || t.old != old {
+		return
+	}
+	if !t.sent {
+		s.finish(t) // nobody knows of it yet
+		s.release(t.offer)
+		return
+	}
+	t.rival = &rival{low: lowest(a.ni, a.nr), child: c}
+}
+
+// rivalGone takes back what collideChild noted: the peer has found that its
+// pair is the redundant one, and deleted it before we have the answer to ours.
+func (s *step) rivalGone(c *child) {
+	t, ok := s.active.(*createTask)
+	if !ok || t.rival == nil || t.rival.child != c {
+		return
+	}
+	t.rival = nil
+	if t.old.state == childReplaced {
+		t.old.state = childUp
+		t.old.endAt = s.now.Add(replacedLife)
+	}
+}

@@ -1,0 +1,262 @@
+package ikev2
+
+import (
+	"fmt"
+
+	"cygnet/internal/ike"
+	"cygnet/internal/ikev2/wire"
+	"cygnet/internal/ipsec"
+	"cygnet/internal/suite"
+)
+
+// startAuth makes the IKE_AUTH request, RFC 7296 section 1.2:
+//
+//	HDR, SK {IDi, [N(INITIAL_CONTACT),] [IDr,] AUTH, SAi2, TSi, TSr} -->
+//	<-- HDR, SK {IDr, [CERT,] AUTH, SAr2, TSi, TSr}
+func (s *step) startAuth() {
+	s.state = stateAuthI
+	c := s.conn
+	if len(c.Local.Auth) == 0 {
+		s.fail(&ike.Failure{Reason: ike.ReasonAuth, Why: "the connection has no way to authenticate us"})
+		return
+	}
+	idi := wire.NewIDi(c.Local.ID)
+	s.startJob(ike.Prove{
+		Conn: c, Method: c.Local.Auth[0], PRF: s.chosen.PRF, Local: c.Local.ID, Remote: c.Remote.ID, Hashes: s.hs.hashes,
+		Octets: signedOctets(s.chosen.PRF, s.hs.request, s.hs.nr, s.keys.pi, idi.Body()),
+	}, func(s *step, result any, err error) {
+		if err != nil {
+			s.fail(&ike.Failure{Reason: ike.ReasonAuth, Why: err.Error()})
+			return
+		}
+		s.sendAuth(idi, result.(ike.Signature))
+	})
+}
+
+func (s *step) sendAuth(idi wire.IDi, sig ike.Signature) {
+	c := s.conn
+	o, err := s.newOffer(c, s.hs.trigger, nil, true)
+	if err != nil {
+		s.fail(&ike.Failure{Reason: ike.ReasonPlane, Why: "cannot ask for an IPsec SA: " + err.Error()})
+		return
+	}
+	s.hs.offer = o
+	ps := []wire.Payload{idi}
+	if s.cfg.UseInitialContact != nil && s.cfg.UseInitialContact(c) {
+		ps = append(ps, wire.NewNotify(ike.NotifyInitialContact, nil))
+	}
+	if c.Remote.ID.Kind != ike.IDNone {
+		ps = append(ps, wire.NewIDr(c.Remote.ID))
+	}
+	ps = append(ps, wire.AUTH{Method: sig.Method, Data: sig.Data})
+	s.request(ike.Auth, append(ps, o.payloads(nil)...)...)
+	s.enter(stateAuthI)
+}
+
+// authResponse checks who answered. The response is protected but proves
+// nothing before its AUTH payload does (2.21.2).
+func (s *step) authResponse(in inbound) {
+	auth, hasAuth := in.AUTH()
+	if !hasAuth {
+		n, _ := in.Failure()
+		if n.Kind == 0 {
+			s.authFailed(&ike.Failure{Reason: ike.ReasonProtocol, Why: "the peer answered IKE_AUTH without AUTH"})
+			return
+		}
+		s.fail(s.authRefused(n))
+		return
+	}
+	idr, _ := in.IDr()
+	c := s.conn
+	wrong := func(why, ours, theirs string) {
+		s.authFailed(&ike.Failure{Reason: ike.ReasonAuth, Why: why, Ours: ours, Theirs: theirs, Notify: ike.NotifyAuthenticationFailed})
+	}
+	if want := c.Remote.ID; want.Kind != ike.IDNone && !want.Equal(idr.ID) {
+		wrong(fmt.Sprintf("we require peer to have ID '%s', but peer declares '%s'", want, idr.ID), want.String(), idr.ID.String())
+		return
+	}
+	if m := methodOf(auth.Method); !accepts(&c.Remote, m) {
+		wrong(fmt.Sprintf("the peer authenticates by %s, which the connection does not allow", methodName(m)), "", methodName(m))
+		return
+	}
+	s.remoteID = idr.ID
+	s.startJob(ike.Verify{
+		Conn: c, PRF: s.chosen.PRF, Local: s.localID, Remote: idr.ID,
+		Octets: signedOctets(s.chosen.PRF, s.hs.response, s.hs.ni, s.keys.pr, idr.Body()),
+		Auth:   ike.Signature{Method: auth.Method, Data: auth.Data},
+	}, func(s *step, result any, err error) {
+		if err != nil {
+			wrong("authentication of '"+idr.ID.String()+"' failed: "+err.Error(), "", "")
+			return
+		}
+		if v, ok := result.(ike.Verified); !ok || !v.Proves(idr.ID) {
+			wrong("authentication of '"+idr.ID.String()+"' failed", "", "")
+			return
+		}
+		s.initiatorUp(in)
+	})
+}
+
+// authRefused is what an error in the response means.
+func (s *step) authRefused(n wire.Notify) *ike.Failure {
+	f := refusedBy(n, "to authenticate")
+	if n.Kind == ike.NotifyAuthenticationFailed {
+		f.Why = fmt.Sprintf("the peer refuses us, '%s': AUTHENTICATION_FAILED (its log knows whether the identity or the key is wrong)", s.localID)
+		f.Ours = s.localID.String()
+	}
+	return f
+}
+
+// authFailed ends an attempt in which the responder did not prove itself. It
+// holds the IKE SA for established and is told by an exchange of its own
+// (2.21.2).
+func (s *step) authFailed(why *ike.Failure) {
+	s.failed(why)
+	s.hs = nil
+	s.bye(ike.NotifyAuthenticationFailed)
+}
+
+// initiatorUp is reached when both ends are proven: the Child SA follows.
+func (s *step) initiatorUp(in inbound) {
+	o, ni, nr := s.hs.offer, s.hs.ni, s.hs.nr
+	s.hs.offer = nil
+	if n, bad := in.Failure(); bad {
+		s.up(0, false)
+		s.childFailed(o, refusedBy(n, "the IPsec SA"))
+		return
+	}
+	a, r := s.accept(o, in.Payloads, ni, nr)
+	if r != nil {
+		s.up(0, false)
+		s.reject(o, r)
+		return
+	}
+	c := s.install(a, ipsec.Secret{})
+	s.up(0, false)
+	s.announce(a, c, true)
+}
+
+// authRequest checks who is calling.
+//
+//	--> HDR, SK {IDi, [CERT,] [CERTREQ,] [IDr,] AUTH, SAi2, TSi, TSr}
+//	<-- HDR, SK {IDr, AUTH, SAr2, TSi, TSr}
+func (s *step) authRequest(in inbound) {
+	s.state = stateAuthR
+	idi, _ := in.IDi()
+	auth, hasAuth := in.AUTH()
+	if !hasAuth {
+		s.refuseAuth(&ike.Failure{Reason: ike.ReasonAuth, Why: "the peer asks for EAP, which no connection allows"})
+		return
+	}
+	want := ike.ID{}
+	if idr, ok := in.IDr(); ok {
+		want = idr.ID
+	}
+	c, why := s.caller(idi.ID, want, methodOf(auth.Method))
+	if c == nil {
+		s.refuseAuth(why)
+		return
+	}
+	if _, ok := in.SA(); !ok { // RFC 6023 was not negotiated
+		s.fatal(&ike.NotifyError{Type: ike.NotifyInvalidSyntax, Why: "IKE_AUTH without a Child SA"})
+		return
+	}
+	s.conn, s.remoteID, s.localID = c, idi.ID, c.Local.ID
+	s.hs.ask = in
+	s.startJob(ike.Verify{
+		Conn: c, PRF: s.chosen.PRF, Local: s.localID, Remote: idi.ID,
+		Octets: signedOctets(s.chosen.PRF, s.hs.request, s.hs.nr, s.keys.pi, idi.Body()),
+		Auth:   ike.Signature{Method: auth.Method, Data: auth.Data},
+	}, func(s *step, result any, err error) {
+		if err != nil {
+			s.refuseAuth(&ike.Failure{Reason: ike.ReasonAuth, Why: "authentication of '" + idi.ID.String() + "' failed: " + err.Error()})
+			return
+		}
+		if v, ok := result.(ike.Verified); !ok || !v.Proves(idi.ID) {
+			s.refuseAuth(&ike.Failure{Reason: ike.ReasonAuth, Why: "authentication of '" + idi.ID.String() + "' failed"})
+			return
+		}
+		s.proveResponder()
+	})
+}
+
+// caller finds the connection of a peer by the identities and the method, and
+// by the algorithms that IKE_SA_INIT has fixed.
+func (s *step) caller(peer, want ike.ID, method ike.AuthMethod) (*ike.Conn, *ike.Failure) {
+	why := &ike.Failure{Reason: ike.ReasonAuth, Why: fmt.Sprintf("no suitable connection for peer '%s'", peer), Theirs: peer.String()}
+	if want.Kind != ike.IDNone {
+		why.Why += fmt.Sprintf(" that asks for '%s'", want)
+	}
+	for _, c := range s.cfg.PAD.Identified(s.local.Addr(), s.remote.Addr(), peer, want) {
+		switch {
+		case !accepts(&c.Remote, method):
+			why.Why = fmt.Sprintf("peer '%s' authenticates by %s, which connection %q does not allow", peer, methodName(method), c.Name)
+		case len(c.Local.Auth) == 0:
+			why.Why = fmt.Sprintf("connection %q has no way to authenticate us", c.Name)
+		case !s.allowed(c):
+			why.Reason = ike.ReasonProposal
+			why.Why = fmt.Sprintf("connection %q of peer '%s' does not allow %s", c.Name, peer, s.chosen)
+		default:
+			return c, nil
+		}
+	}
+	return nil, why
+}
+
+// allowed reports whether a connection would have chosen what was chosen when
+// only addresses were known.
+func (s *step) allowed(c *ike.Conn) bool {
+	_, _, no := chooseIKE(c, []suite.Offer{s.chosen.Offer(1, nil)}, s.chosen.KE.ID)
+	return no == nil
+}
+
+// refuseAuth says AUTHENTICATION_FAILED, whatever the reason: which of them it
+// was is nobody's business outside (adversary.md V2S-12).
+func (s *step) refuseAuth(why *ike.Failure) {
+	why.Notify = ike.NotifyAuthenticationFailed
+	s.refuse(&ike.NotifyError{Type: ike.NotifyAuthenticationFailed})
+	s.end(why, false)
+}
+
+// proveResponder makes our AUTH, now that the peer has proven itself.
+func (s *step) proveResponder() {
+	c := s.conn
+	idr := wire.NewIDr(c.Local.ID)
+	s.startJob(ike.Prove{
+		Conn: c, Method: c.Local.Auth[0], PRF: s.chosen.PRF, Local: s.localID, Remote: s.remoteID, Hashes: s.hs.hashes,
+		Octets: signedOctets(s.chosen.PRF, s.hs.response, s.hs.ni, s.keys.pr, idr.Body()),
+	}, func(s *step, result any, err error) {
+		if err != nil {
+			s.refuseAuth(&ike.Failure{Reason: ike.ReasonAuth, Why: err.Error()})
+			return
+		}
+		s.responderUp(idr, result.(ike.Signature))
+	})
+}
+
+// responderUp establishes the IKE SA and, if they agree, its first Child SA. A
+// Child SA that comes to nothing leaves the IKE SA up (1.2).
+func (s *step) responderUp(idr wire.IDr, sig ike.Signature) {
+	in, ni, nr := s.hs.ask, s.hs.ni, s.hs.nr
+	_, contact := in.Notify(ike.NotifyInitialContact)
+	s.conn = s.cfg.PAD.Instantiate(s.conn, s.remote, s.remoteID)
+	ps := []wire.Payload{idr, wire.AUTH{Method: sig.Method, Data: sig.Data}}
+	a, no := s.agree(in.Payloads, s.cfg.PAD.Siblings(s.conn), nil, true)
+	if no == nil {
+		no = s.admit(a)
+	}
+	if no != nil {
+		s.respond(append(ps, wire.NewNotify(no.Type, no.Data))...)
+		s.up(0, contact)
+		s.report(ike.Failed{Why: no.why, Child: true})
+		if no.Type == ike.NotifyInvalidSyntax {
+			s.close(no.why)
+		}
+		return
+	}
+	a.ni, a.nr = ni, nr
+	c := s.install(a, ipsec.Secret{})
+	s.respond(append(ps, a.reply(nil, nil)...)...)
+	s.up(0, contact)
+	s.announce(a, c, true)
+}

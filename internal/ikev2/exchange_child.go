@@ -1,0 +1,326 @@
+package ikev2
+
+import (
+	"bytes"
+
+	"cygnet/internal/ike"
+	"cygnet/internal/ikev2/wire"
+	"cygnet/internal/ipsec"
+	"cygnet/internal/suite"
+)
+
+// createTask asks for a Child SA, RFC 7296 sections 1.3.1 and 1.3.3:
+//
+//	HDR, SK {[N(REKEY_SA),] SA, Ni, [KEi,] TSi, TSr} -->
+//	<-- HDR, SK {SA, Nr, [KEr,] TSi, TSr}
+type createTask struct {
+	conn    *ike.Conn
+	trigger *ipsec.Flow
+	old     *child // to be replaced, or nil
+
+	offer   *offer
+	private suite.Private
+	sent    bool
+	tries   int
+	rival   *rival // the peer rekeys the same pair
+}
+
+// rekeyChild asks for the replacement of a pair, unless that is coming already.
+func (s *step) rekeyChild(c *child) {
+	is := func(t task) bool {
+		k, ok := t.(*createTask)
+		return ok && k.old == c
+	}
+	for _, w := range s.tasks {
+		if is(w.task) {
+			return
+		}
+	}
+	if s.active == nil || !is(s.active) {
+		s.queue(&createTask{conn: c.conn, old: c})
+	}
+}
+
+func (t *createTask) begin(s *step) {
+	if t.old != nil && (t.old.state != childUp || s.childBySerial(t.old.serial) != t.old) {
+		s.finish(t) // deleted, or replaced by the peer
+		return
+	}
+	if t.offer == nil {
+		o, err := s.newOffer(t.conn, t.trigger, t.old, false)
+		if err != nil {
+			s.finish(t)
+			s.reportOf(t.conn, s.serial, ike.Failed{Child: true, Why: &ike.Failure{Reason: ike.ReasonPlane, Why: "cannot ask for an IPsec SA: " + err.Error()}})
+			return
+		}
+		t.offer = o
+	}
+	t.exchangeKeys(s)
+}
+
+// exchangeKeys makes our half of the key exchange first, if there is one.
+func (t *createTask) exchangeKeys(s *step) {
+	t.sent = false
+	t.offer.nonce = s.random(nonceLen) // every exchange has its own
+	if t.offer.group == nil {
+		t.send(s, nil)
+		return
+	}
+	t.offer.tried = append(t.offer.tried, t.offer.group)
+	s.startJob(ike.MakeKey{KE: t.offer.group}, func(s *step, result any, err error) {
+		if s.active != t {
+			return
+		}
+		if err != nil {
+			t.failed(s, &ike.Failure{Reason: ike.ReasonOther, Why: "cannot make a key: " + err.Error()})
+			return
+		}
+		t.private = result.(suite.Private)
+		t.send(s, t.private.Public())
+	})
+}
+
+func (t *createTask) send(s *step, public []byte) {
+	var ps []wire.Payload
+	name, text := "STATE_V2_NEW_CHILD_I1", "sent CREATE_CHILD_SA request for a new IPsec SA"
+	if t.old != nil {
+		ps = append(ps, wire.NotifySA(ike.NotifyRekeySA, t.old.protocol(), t.old.in.SPI))
+		name, text = "STATE_V2_REKEY_CHILD_I1", "sent CREATE_CHILD_SA request to rekey IPsec SA"
+	}
+	t.sent = true
+	s.request(ike.CreateChild, append(ps, t.offer.payloads(public)...)...)
+	s.win.pending.state = name
+	s.reportOf(t.conn, t.offer.serial, ike.State{Code: codeChildI, Name: name, Text: text})
+}
+
+// codeChildI is the code of Libreswan's states of a CREATE_CHILD_SA request.
+const codeChildI = 140
+
+func (t *createTask) answer(s *step, ps wire.Payloads) {
+	if n, bad := ps.Failure(); bad {
+		t.refused(s, n)
+		return
+	}
+	nonce, _ := ps.Nonce()
+	a, r := s.accept(t.offer, ps, t.offer.nonce, nonce.Data)
+	if r != nil {
+		s.finish(t)
+		s.reject(t.offer, r)
+		return
+	}
+	if a.group == nil {
+		t.complete(s, a, ipsec.Secret{})
+		return
+	}
+	s.startJob(ike.FinishKey{Private: t.private, Peer: a.peerPublic}, func(s *step, result any, err error) {
+		if s.active != t {
+			return
+		}
+		if err != nil {
+			s.finish(t)
+			s.reject(t.offer, broken("the peer's key exchange: "+err.Error()))
+			return
+		}
+		t.complete(s, a, result.(ipsec.Secret))
+	})
+}
+
+// refused deals with an error notify in the response.
+func (t *createTask) refused(s *step, n wire.Notify) {
+	if t.rival != nil { // the peer's own rekeying went through, so that stands
+		s.finish(t)
+		s.release(t.offer)
+		return
+	}
+	switch n.Kind {
+	case ike.NotifyInvalidKEPayload:
+		if k := otherGroup(t.offer.proposals, t.offer.tried, n.Data); k != nil {
+			t.offer.group = k
+			t.exchangeKeys(s)
+			return
+		}
+	case ike.NotifyTemporaryFailure: // RFC 7296, 2.25: collisions pass
+		if t.tries++; t.tries <= maxRetries {
+			s.later(t, t.tries)
+			return
+		}
+	case ike.NotifyChildSANotFound: // 2.25: it is gone; make a new one
+		if t.old != nil {
+			t.startOver(s)
+			return
+		}
+	}
+	t.failed(s, refusedBy(n, "the IPsec SA"))
+}
+
+// startOver replaces a pair that the peer does not have.
+func (t *createTask) startOver(s *step) {
+	s.finish(t)
+	s.release(t.offer)
+	if t.old.state == childUp && s.childBySerial(t.old.serial) == t.old {
+		s.dropChild(t.old, &ike.Failure{Reason: ike.ReasonOther, Why: "the peer does not have this IPsec SA any more", Notify: ike.NotifyChildSANotFound, ByPeer: true}, true)
+		s.queue(&createTask{conn: t.conn})
+	}
+}
+
+// complete installs what was agreed, unless the peer's simultaneous rekeying
+// wins.
+func (t *createTask) complete(s *step, a *agreement, shared ipsec.Secret) {
+	s.finish(t)
+	if t.rival.beats(a.ni, a.nr) {
+		// RFC 7296, 2.8.1: who made the redundant SA closes it. Nothing was
+		// ever sent on it, so it need not be installed first.
+		s.release(t.offer)
+		s.queue(&deleteTask{protocol: a.chosen.Protocol, spi: a.spiIn})
+		return
+	}
+	c := s.install(a, shared)
+	s.announce(a, c, true)
+	if t.rival != nil && t.rival.child != nil {
+		s.superseded(t.rival.child)
+	}
+	if old := t.old; old != nil && s.childBySerial(old.serial) == old {
+		s.superseded(old)
+		s.deleteReplaced(old)
+	}
+}
+
+func (t *createTask) failed(s *step, why *ike.Failure) {
+	s.finish(t)
+	s.childFailed(t.offer, why)
+}
+
+func (t *createTask) abandon(s *step, why *ike.Failure) {
+	serial := s.serial
+	if t.offer != nil {
+		serial = t.offer.serial
+		s.release(t.offer)
+	}
+	if t.old == nil { // of a rekeyed pair ChildDown is word enough
+		s.reportOf(t.conn, serial, ike.Failed{Why: why, Child: s.state == stateUp})
+	}
+}
+
+// createChildRequest answers CREATE_CHILD_SA.
+//
+//	--> HDR, SK {[N(REKEY_SA),] SA, Ni, [KEi,] TSi, TSr}
+//	<-- HDR, SK {SA, Nr, [KEr,] TSi, TSr}
+func (s *step) createChildRequest(in inbound) {
+	s.claim()
+	if sa, _ := in.SA(); sa.Proposals[0].Protocol == suite.ProtoIKE {
+		s.rekeyIKERequest(in)
+		return
+	}
+	if _, ok := s.active.(*rekeyTask); ok { // RFC 7296, 2.25.2
+		s.refuse(&ike.NotifyError{Type: ike.NotifyTemporaryFailure})
+		return
+	}
+	old, ok := s.toRekey(in)
+	if !ok {
+		return
+	}
+	conns := s.cfg.PAD.Siblings(s.conn)
+	if old == nil && len(s.children) >= maxChildren {
+		s.refuse(&ike.NotifyError{Type: ike.NotifyNoAdditionalSAs})
+		return
+	}
+	a, no := s.agree(in.Payloads, conns, old, false)
+	if no == nil {
+		no = s.admit(a)
+	}
+	if no != nil {
+		s.refuseChild(no)
+		return
+	}
+	nonce, _ := in.Nonce()
+	a.ni, a.nr = clone(nonce.Data), s.random(nonceLen)
+	if a.group == nil {
+		s.answerChild(a, nil, ipsec.Secret{})
+		return
+	}
+	s.startJob(ike.AnswerKey{KE: a.group, Peer: clone(a.peerPublic)}, func(s *step, result any, err error) {
+		if err != nil {
+			s.giveBack(a)
+			s.fatal(&ike.NotifyError{Type: ike.NotifyInvalidSyntax, Why: "the peer's key exchange: " + err.Error()})
+			return
+		}
+		k := result.(ike.Answered)
+		s.answerChild(a, k.Public, k.Shared)
+	})
+}
+
+// toRekey finds the pair that REKEY_SA names. ok is false when the request has
+// been answered.
+func (s *step) toRekey(in inbound) (old *child, ok bool) {
+	n, rekey := in.Notify(ike.NotifyRekeySA)
+	if !rekey {
+		return nil, true
+	}
+	spi, ok := n.ChildSPI()
+	if !ok {
+		s.fatal(&ike.NotifyError{Type: ike.NotifyInvalidSyntax, Why: "REKEY_SA without the SPI of a Child SA"})
+		return nil, false
+	}
+	old = s.childByPeer(n.Protocol, spi)
+	switch {
+	case old == nil: // RFC 7296, 2.25.1
+		s.respond(wire.NotifySA(ike.NotifyChildSANotFound, n.Protocol, spi))
+		return nil, false
+	case old.state != childUp: // we are closing it
+		s.refuse(&ike.NotifyError{Type: ike.NotifyTemporaryFailure})
+		return nil, false
+	}
+	return old, true
+}
+
+func (s *step) refuseChild(no *no) {
+	if no.Type == ike.NotifyInvalidSyntax {
+		s.fatal(no.NotifyError)
+		return
+	}
+	s.refuse(no.NotifyError)
+	s.report(ike.Failed{Why: no.why, Child: true})
+}
+
+func (s *step) giveBack(a *agreement) {
+	s.remove(ipsec.SAID{Dst: s.local.Addr(), Proto: a.proto(), SPI: a.spiIn})
+}
+
+// answerChild installs the pair and answers. Our old outbound SA stays in use
+// until the peer shows that it has the new one, by its Delete of the old or by
+// its first packet (RFC 7296, 2.8).
+func (s *step) answerChild(a *agreement, public []byte, shared ipsec.Secret) {
+	old := a.replaces
+	switch {
+	case s.state != stateUp:
+		s.giveBack(a)
+		s.refuse(&ike.NotifyError{Type: ike.NotifyTemporaryFailure})
+		return
+	case old != nil && s.childBySerial(old.serial) != old:
+		s.giveBack(a)
+		s.respond(wire.NotifySA(ike.NotifyChildSANotFound, old.protocol(), old.out.SPI))
+		return
+	}
+	c := s.install(a, shared)
+	s.respond(a.reply(a.nr, public)...)
+	s.announce(a, c, old == nil)
+	if old != nil {
+		c.replaces = old.serial
+		s.collideChild(old, c, a)
+		s.superseded(old)
+	}
+}
+
+// tooLate answers CREATE_CHILD_SA on an IKE SA that is on its way out.
+func (s *step) tooLate(inbound) {
+	s.refuse(&ike.NotifyError{Type: ike.NotifyTemporaryFailure})
+}
+
+// lowest is the lower of the two nonces of an exchange. RFC 7296, 2.8.1 compares
+// octet by octet, and a nonce that is the beginning of another is lower.
+func lowest(ni, nr []byte) []byte {
+	if bytes.Compare(ni, nr) < 0 {
+		return ni
+	}
+	return nr
+}

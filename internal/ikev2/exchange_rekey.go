@@ -1,0 +1,348 @@
+package ikev2
+
+import (
+	"errors"
+	"time"
+
+	"cygnet/internal/ike"
+	"cygnet/internal/ikev2/wire"
+	"cygnet/internal/ipsec"
+	"cygnet/internal/octet"
+	"cygnet/internal/suite"
+)
+
+// rekeyTask replaces the IKE SA, RFC 7296 sections 1.3.2 and 2.18:
+//
+//	HDR, SK {SA, Ni, KEi} -->
+//	<-- HDR, SK {SA, Nr, KEr}
+type rekeyTask struct {
+	group   *suite.KE
+	tried   []*suite.KE
+	private suite.Private
+	spi     uint64
+	nonce   []byte
+	sent    bool
+	tries   int
+	rival   *rival // the peer rekeys this IKE SA as well
+}
+
+// rekeyIKE asks for the replacement of the IKE SA, unless that is coming.
+func (s *step) rekeyIKE() {
+	if _, ok := s.active.(*rekeyTask); ok {
+		return
+	}
+	for _, w := range s.tasks {
+		if _, ok := w.task.(*rekeyTask); ok {
+			return
+		}
+	}
+	s.queue(&rekeyTask{})
+}
+
+func (t *rekeyTask) begin(s *step) {
+	if s.state != stateUp {
+		s.finish(t)
+		return
+	}
+	t.group, t.tried = s.chosen.KE, nil
+	t.exchangeKeys(s)
+}
+
+func (t *rekeyTask) exchangeKeys(s *step) {
+	t.sent = false
+	t.spi, t.nonce = s.newSPI(), s.random(nonceLen)
+	t.tried = append(t.tried, t.group)
+	s.startJob(ike.MakeKey{KE: t.group}, func(s *step, result any, err error) {
+		if s.active != t {
+			return
+		}
+		if err != nil {
+			t.failed(s, &ike.Failure{Reason: ike.ReasonOther, Why: "cannot make a key: " + err.Error()})
+			return
+		}
+		t.private = result.(suite.Private)
+		t.send(s)
+	})
+}
+
+func (t *rekeyTask) send(s *step) {
+	t.sent = true
+	s.request(ike.CreateChild,
+		saPayload(s.conn.IKE, octet.AppendUint64(nil, t.spi)),
+		wire.Nonce{Data: t.nonce},
+		wire.KE{Group: t.group.ID, Data: t.private.Public()})
+	s.win.pending.state = "STATE_V2_REKEY_IKE_I1"
+	s.report(ike.State{Code: codeRekeyI, Name: "STATE_V2_REKEY_IKE_I1", Text: "sent CREATE_CHILD_SA request to rekey IKE SA"})
+}
+
+const codeRekeyI = 141
+
+func (t *rekeyTask) answer(s *step, ps wire.Payloads) {
+	if n, bad := ps.Failure(); bad {
+		t.refused(s, n)
+		return
+	}
+	chosen, spi, err := t.check(s, ps)
+	if err != nil {
+		t.rejected(s, err)
+		return
+	}
+	nonce, _ := ps.Nonce()
+	ke, _ := ps.KE()
+	nr := clone(nonce.Data)
+	s.startJob(ike.FinishKey{Private: t.private, Peer: clone(ke.Data)}, func(s *step, result any, err error) {
+		if s.active != t {
+			return
+		}
+		if err != nil {
+			t.rejected(s, err)
+			return
+		}
+		t.complete(s, chosen, spi, nr, result.(ipsec.Secret))
+	})
+}
+
+// check looks at the peer's choice.
+func (t *rekeyTask) check(s *step, ps wire.Payloads) (suite.Chosen, uint64, error) {
+	sa, _ := ps.SA()
+	chosen, err := suite.Check(s.conn.IKE, sa.Proposals[0])
+	if err != nil {
+		return chosen, 0, err
+	}
+	spi, err := ikeSPI(sa.Proposals[0])
+	if err != nil {
+		return chosen, 0, err
+	}
+	ke, _ := ps.KE()
+	nonce, _ := ps.Nonce()
+	if chosen.KE != t.group || ke.Group != t.group.ID {
+		return chosen, 0, errGroup
+	}
+	return chosen, spi, checkNonce(chosen.PRF, nonce.Data)
+}
+
+var (
+	errGroup = errors.New("the key exchange is not the one that was chosen")
+	errNoSPI = errors.New("no SPI for the new IKE SA")
+)
+
+func ikeSPI(o suite.Offer) (uint64, error) {
+	if len(o.SPI) != 8 {
+		return 0, errNoSPI
+	}
+	spi := octet.NewReader(o.SPI).Uint64()
+	if spi == 0 {
+		return 0, errNoSPI
+	}
+	return spi, nil
+}
+
+// refused deals with an error notify.
+func (t *rekeyTask) refused(s *step, n wire.Notify) {
+	if t.rival != nil {
+		t.lose(s)
+		return
+	}
+	switch n.Kind {
+	case ike.NotifyInvalidKEPayload:
+		if k := otherGroup(s.conn.IKE, t.tried, n.Data); k != nil {
+			t.group = k
+			t.exchangeKeys(s)
+			return
+		}
+	case ike.NotifyTemporaryFailure:
+		if t.tries++; t.tries <= maxRetries && !s.deleteWanted {
+			s.later(t, t.tries)
+			return
+		}
+	}
+	t.failed(s, refusedBy(n, "to rekey the IKE SA"))
+}
+
+// rejected ends the IKE SA: the peer holds a successor for established that we
+// cannot use.
+func (t *rekeyTask) rejected(s *step, err error) {
+	s.finish(t)
+	s.close(&ike.Failure{Reason: ike.ReasonProtocol, Why: "rekeying of the IKE SA: " + err.Error()})
+}
+
+// failed leaves the IKE SA as it is; its lifetime ends it.
+func (t *rekeyTask) failed(s *step, why *ike.Failure) {
+	s.finish(t)
+	s.note("rekeying of the IKE SA failed: %s", why.Why)
+	if s.deleteWanted {
+		s.close(nil)
+		return
+	}
+	if rest := s.endAt.Sub(s.now) / 2; rest > minRekey {
+		s.replaceAt = s.now.Add(rest)
+	}
+}
+
+func (t *rekeyTask) abandon(*step, *ike.Failure) {}
+
+// complete makes the successor and settles which of two it is.
+func (t *rekeyTask) complete(s *step, chosen suite.Chosen, spi uint64, nr []byte, shared ipsec.Secret) {
+	n, err := s.heir(chosen, true, t.spi, spi, t.nonce, nr, shared)
+	if err != nil {
+		t.rejected(s, err)
+		return
+	}
+	s.finish(t)
+	if t.rival.beats(t.nonce, nr) {
+		// RFC 7296, 2.8.2: ours is the redundant one, and ours to close.
+		n.tasks = append(n.tasks, waiting{task: &byeTask{}})
+		n.state = stateClosing
+		s.out = n.Step(s.now, ike.TimeUp{}, append(s.out, ike.Adopt{Machine: n}))
+		t.lose(s)
+		return
+	}
+	s.handOver(n)
+	s.queue(&byeTask{})
+	s.obeyDelete()
+}
+
+// lose lets the peer's rekeying stand.
+func (t *rekeyTask) lose(s *step) {
+	s.finish(t)
+	r := t.rival.sa
+	t.rival = nil
+	s.handOver(r)
+	s.obeyDelete()
+}
+
+// obeyDelete carries out a Delete that came while it was not known which IKE
+// SA would be left.
+func (s *step) obeyDelete() {
+	if s.deleteWanted {
+		s.deleteWanted = false
+		s.out = s.successor.Step(s.now, ike.Delete{}, s.out)
+		s.emit(ike.Adopt{Machine: s.successor})
+	}
+}
+
+// heir is a new IKE SA made by rekeying this one; first says that we asked for
+// it. It is established but has no children and was not announced.
+func (s *step) heir(c suite.Chosen, first bool, spiI, spiR uint64, ni, nr []byte, shared ipsec.Secret) (*SA, error) {
+	n := newSA(s.cfg, s.conn, s.local, s.remote)
+	n.first, n.state = first, stateUp
+	n.spiI, n.spiR = spiI, spiR
+	n.localID, n.remoteID = s.localID, s.remoteID
+	n.natPeerKnows, n.natLocal, n.natRemote, n.encap = s.natPeerKnows, s.natLocal, s.natRemote, s.encap
+	n.chosen = c
+	n.keys = deriveIKE(c, rekeySeed(s.chosen.PRF, s.keys.d, shared, ni, nr), ni, nr, spiI, spiR)
+	shared.Wipe()
+	if err := n.protect(); err != nil {
+		return nil, err
+	}
+	st := &step{SA: n, now: s.now}
+	st.ready()
+	return n, nil
+}
+
+// handOver makes n the successor: it gets the children and whatever waits.
+func (s *step) handOver(n *SA) {
+	n.predecessor = nil
+	s.successor = n
+	n.children, s.children = append(n.children, s.children...), nil
+	n.graves, s.graves = append(n.graves, s.graves...), nil
+	n.tasks, s.tasks = append(n.tasks, s.tasks...), nil
+	n.giveUp = time.Time{}
+	n.isUp = true
+	s.enter(stateReplaced)
+	s.giveUp = s.now.Add(replacedLife)
+	s.emit(ike.Adopt{Machine: n})
+	s.reportOf(n.conn, n.serial, ike.IKEUp{
+		Local: n.local, Remote: n.remote, LocalID: n.localID, RemoteID: n.remoteID,
+		Suite: n.chosen.String(), Encap: n.encap, Rekeyed: s.serial,
+	})
+}
+
+// claim gives a successor that the peer uses what is still with its
+// predecessor, which is yet to learn that this one stands.
+func (s *step) claim() {
+	p := s.predecessor
+	if p == nil {
+		return
+	}
+	s.predecessor = nil
+	if p.state != stateUp {
+		return
+	}
+	st := &step{SA: p, now: s.now, out: s.out}
+	if t, ok := p.active.(*rekeyTask); ok && t.rival != nil && t.rival.sa == s.SA {
+		t.lose(st)
+		st.emit(ike.Adopt{Machine: p})
+	}
+	s.out = st.out
+}
+
+// rekeyIKERequest answers the peer's wish for a new IKE SA.
+//
+//	--> HDR, SK {SA, Ni, KEi}
+//	<-- HDR, SK {SA, Nr, KEr}
+func (s *step) rekeyIKERequest(in inbound) {
+	switch s.active.(type) {
+	case *createTask, *deleteTask: // RFC 7296, 2.25.2
+		s.refuse(&ike.NotifyError{Type: ike.NotifyTemporaryFailure})
+		return
+	}
+	sa, _ := in.SA()
+	ke, _ := in.KE()
+	nonce, _ := in.Nonce()
+	chosen, o, no := chooseIKE(s.conn, sa.Proposals, ke.Group)
+	if no != nil {
+		s.refuse(no.NotifyError)
+		s.note("refused to rekey the IKE SA: %s", no.why.Why)
+		return
+	}
+	spi, err := ikeSPI(o)
+	if err == nil {
+		err = checkNonce(chosen.PRF, nonce.Data)
+	}
+	if err != nil {
+		s.fatal(&ike.NotifyError{Type: ike.NotifyInvalidSyntax, Why: err.Error()})
+		return
+	}
+	s.peerRekeys = true
+	ni := clone(nonce.Data)
+	s.startJob(ike.AnswerKey{KE: chosen.KE, Peer: clone(ke.Data)}, func(s *step, result any, err error) {
+		s.peerRekeys = false
+		if err != nil {
+			s.fatal(&ike.NotifyError{Type: ike.NotifyInvalidSyntax, Why: "the peer's key exchange: " + err.Error()})
+			return
+		}
+		if s.state != stateUp {
+			s.refuse(&ike.NotifyError{Type: ike.NotifyTemporaryFailure})
+			return
+		}
+		s.answerRekeyIKE(chosen, o.Number, spi, ni, result.(ike.Answered))
+	})
+}
+
+func (s *step) answerRekeyIKE(c suite.Chosen, number uint8, spiI uint64, ni []byte, k ike.Answered) {
+	spiR, nr := s.newSPI(), s.random(nonceLen)
+	n, err := s.heir(c, false, spiI, spiR, ni, nr, k.Shared)
+	if err != nil {
+		s.refuse(&ike.NotifyError{Type: ike.NotifyNoProposalChosen})
+		return
+	}
+	s.respond(
+		wire.SA{Proposals: []suite.Offer{c.Offer(number, octet.AppendUint64(nil, spiR))}},
+		wire.Nonce{Data: nr},
+		wire.KE{Group: c.KE.ID, Data: k.Public})
+	t, ours := s.active.(*rekeyTask)
+	switch {
+	case ours && t.sent:
+		// 2.8.2: the nonces of ours will tell which one stands.
+		t.rival = &rival{low: lowest(ni, nr), sa: n}
+		n.predecessor = s.SA
+		n.giveUp = s.now.Add(replacedLife)
+		s.emit(ike.Adopt{Machine: n})
+	case ours:
+		s.finish(t)
+		s.handOver(n)
+	default:
+		s.handOver(n)
+	}
+}

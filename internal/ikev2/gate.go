@@ -1,0 +1,227 @@
+package ikev2
+
+import (
+	"container/list"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"net/netip"
+	"time"
+
+	"cygnet/internal/ike"
+	"cygnet/internal/ikev2/wire"
+)
+
+// Gate takes the datagrams that belong to no IKE SA and decides which of them
+// may become one. It keeps nothing for a datagram that it turns away, and
+// never answers with more than it got: who asks may not be who the source
+// address says (trust.md T4, T5).
+//
+// It is called from the goroutine that owns the machines it makes.
+type Gate struct {
+	cfg     *Config
+	limits  Limits
+	cookies cookieJar
+	errors  bucket
+	notes   bucket
+	bySrc   map[netip.Prefix]int // half-open IKE SAs of a source
+	byMsg   map[[sha256.Size]byte]*list.Element
+	order   *list.List // of *arrival, oldest first
+}
+
+// arrival is a half-open IKE SA and the message that began it.
+type arrival struct {
+	sa     *SA
+	digest [sha256.Size]byte
+	src    netip.Prefix
+	until  time.Time
+}
+
+// NewGate returns a gate.
+func NewGate(cfg *Config, limits Limits) *Gate {
+	return &Gate{
+		cfg: cfg, limits: limits.withDefaults(), order: list.New(),
+		bySrc: make(map[netip.Prefix]int), byMsg: make(map[[sha256.Size]byte]*list.Element),
+		cookies: cookieJar{rand: cfg.Rand},
+	}
+}
+
+// HalfOpen is the number of IKE SAs whose peer has not proven itself yet.
+func (g *Gate) HalfOpen() int { return g.order.Len() }
+
+// Receive takes a datagram that belongs to no machine. It returns the machine
+// of a new responder, which has already taken the datagram, or nil.
+func (g *Gate) Receive(now time.Time, m ike.Received, out []ike.Action) (ike.Machine, []ike.Action) {
+	h, err := ike.ParseHeader(m.Msg)
+	if err != nil || unfit(m) || h.Response() { // an answer to nothing is never answered (2.21.4)
+		return nil, out
+	}
+	if h.Major > ike.Version2 {
+		return nil, g.badVersion(now, h, m, out)
+	}
+	if h.Major != ike.Version2 || h.Exchange != ike.SAInit || h.MessageID != 0 || h.SPIr != 0 || !h.FromInitiator() {
+		return nil, out
+	}
+	digest := sha256.Sum256(m.Msg)
+	if e, ok := g.byMsg[digest]; ok { // the same again: its machine repeats the answer
+		return nil, e.Value.(*arrival).sa.Step(now, m, out)
+	}
+	return g.admit(now, inbound{Header: h, msg: m.Msg, local: m.Local, remote: m.Remote}, digest, out)
+}
+
+// unfit reports addresses that no honest peer has (adversary.md RES-04).
+func unfit(m ike.Received) bool {
+	r := m.Remote.Addr()
+	return m.Remote.Port() == 0 || !r.IsValid() || r.IsUnspecified() || r.IsMulticast() || m.Remote == m.Local ||
+		m.Local.Addr().IsMulticast() || r.Unmap() == broadcast
+}
+
+var broadcast = netip.AddrFrom4([4]byte{255, 255, 255, 255})
+
+// minVersionReply is the length of our answer to a higher major version.
+const minVersionReply = ike.HeaderLen + 8
+
+// badVersion answers a request of a higher major version, RFC 7296, 2.5.
+func (g *Gate) badVersion(now time.Time, h ike.Header, m ike.Received, out []ike.Action) []ike.Action {
+	if len(m.Msg) < minVersionReply {
+		return out
+	}
+	return g.refuse(now, h, m, &ike.NotifyError{Type: ike.NotifyInvalidMajorVersion}, out)
+}
+
+// refuse answers with an error, within the limits on errors and never with more
+// octets than came.
+func (g *Gate) refuse(now time.Time, h ike.Header, m ike.Received, e *ike.NotifyError, out []ike.Action) []ike.Action {
+	answer := ike.Header{SPIi: h.SPIi, SPIr: h.SPIr, Major: ike.Version2, Exchange: h.Exchange, MessageID: h.MessageID, Flags: ike.FlagResponse}
+	if !h.FromInitiator() {
+		answer.Flags |= ike.FlagInitiator
+	}
+	msg := wire.Append(nil, answer, wire.NewNotify(e.Type, e.Data))
+	if len(msg) > len(m.Msg) || !g.errors.take(now, float64(g.limits.Errors), float64(g.limits.Errors)) {
+		return out
+	}
+	return append(out, ike.Send{Local: m.Local, Remote: m.Remote, Msg: msg})
+}
+
+// sourceOf is the network that counts as one source: who owns one address of it
+// owns all.
+func sourceOf(a netip.AddrPort) netip.Prefix {
+	addr, bits := a.Addr().Unmap(), 24
+	if addr.Is6() {
+		bits = 64
+	}
+	p, _ := addr.Prefix(bits)
+	return p
+}
+
+// admit lets an IKE_SA_INIT request in, asks for a cookie first, or turns it
+// away.
+func (g *Gate) admit(now time.Time, in inbound, digest [sha256.Size]byte, out []ike.Action) (ike.Machine, []ike.Action) {
+	g.sweep(now)
+	m := ike.Received{Local: in.local, Remote: in.remote, Msg: in.msg}
+	src := sourceOf(in.remote)
+	mine := g.bySrc[src]
+	if g.order.Len() >= g.limits.MaxHalfOpen || mine >= g.limits.MaxPerSource {
+		return nil, out
+	}
+	msg, err := wire.Parse(in.msg)
+	if err != nil {
+		if ne, ok := errors.AsType[*ike.NotifyError](err); ok {
+			return nil, g.refuse(now, in.Header, m, ne, out)
+		}
+		return nil, out
+	}
+	in.Payloads = msg.Payloads
+	proven := g.cookies.good(now, in)
+	if !proven && (g.order.Len() >= g.limits.HalfOpen || mine >= g.limits.PerSource) {
+		return nil, g.askCookie(now, in, out)
+	}
+	conns := g.cfg.PAD.Between(in.local.Addr(), in.remote.Addr())
+	if len(conns) == 0 {
+		out = g.note(now, in, out, fmt.Sprintf("initial IKE_SA_INIT message received on %s but no connection has been authorized", in.local))
+		return nil, g.refuse(now, in.Header, m, &ike.NotifyError{Type: ike.NotifyNoProposalChosen}, out)
+	}
+	gr, no := greet(conns, in)
+	if no != nil {
+		if no.Type != ike.NotifyInvalidKEPayload {
+			out = g.note(now, in, out, no.why.Why)
+		}
+		if no.Type == ike.NotifyInvalidSyntax {
+			return nil, out // malformed and in the clear: no answer
+		}
+		return nil, g.refuse(now, in.Header, m, no.NotifyError, out)
+	}
+	if len(gr.ke.Data) != gr.chosen.KE.Public {
+		return nil, out
+	}
+	if !proven && answerLen(gr) > len(in.msg) {
+		return nil, g.askCookie(now, in, out)
+	}
+	return g.open(now, gr, digest, src, out)
+}
+
+// open makes the machine of a new responder and lets it begin.
+func (g *Gate) open(now time.Time, gr *greeting, digest [sha256.Size]byte, src netip.Prefix, out []ike.Action) (ike.Machine, []ike.Action) {
+	s := newResponder(g.cfg, gr)
+	a := &arrival{sa: s, digest: digest, src: src, until: now.Add(g.limits.HalfOpenLife)}
+	e := g.order.PushBack(a)
+	g.byMsg[digest] = e
+	g.bySrc[src]++
+	s.settled = func() { g.release(e) }
+
+	st := &step{SA: s, now: now, out: out}
+	st.answerInit(gr, a.until)
+	return s, st.out
+}
+
+// release forgets a half-open IKE SA that is none any more.
+func (g *Gate) release(e *list.Element) {
+	a := e.Value.(*arrival)
+	if g.byMsg[a.digest] != e {
+		return
+	}
+	g.order.Remove(e)
+	delete(g.byMsg, a.digest)
+	if g.bySrc[a.src]--; g.bySrc[a.src] <= 0 {
+		delete(g.bySrc, a.src)
+	}
+}
+
+// sweep forgets those whose time is over. Their machines end by their own
+// Deadline; this is for a runtime that is late.
+func (g *Gate) sweep(now time.Time) {
+	for e := g.order.Front(); e != nil && now.After(e.Value.(*arrival).until.Add(time.Second)); e = g.order.Front() {
+		g.release(e)
+	}
+}
+
+// askCookie answers with a cookie and keeps nothing, RFC 7296 section 2.6.
+//
+//	<-- HDR(A,0), N(COOKIE)
+func (g *Gate) askCookie(now time.Time, in inbound, out []ike.Action) []ike.Action {
+	h := ike.Header{SPIi: in.SPIi, Major: ike.Version2, Exchange: ike.SAInit, Flags: ike.FlagResponse}
+	msg := wire.Append(nil, h, wire.NewNotify(ike.NotifyCookie, g.cookies.bake(now, in)))
+	if len(msg) > len(in.msg) {
+		return out
+	}
+	return append(out, ike.Send{Local: in.local, Remote: in.remote, Msg: msg})
+}
+
+// note reports what an unknown caller did, at a bounded rate.
+func (g *Gate) note(now time.Time, in inbound, out []ike.Action, text string) []ike.Action {
+	if !g.notes.take(now, float64(g.limits.Errors), 1) {
+		return out
+	}
+	return append(out, ike.Report{Peer: in.remote, Fact: ike.Note{Text: text}})
+}
+
+// answerLen is how long our answer to a greeting will be.
+func answerLen(gr *greeting) int {
+	st := &step{SA: &SA{cfg: &Config{Rand: zeros{}}, conn: gr.conn, local: gr.in.local, remote: gr.in.remote, hs: &handshake{nr: make([]byte, nonceLen)}}}
+	return len(st.initResponse(gr, make([]byte, gr.chosen.KE.Answer)))
+}
+
+// zeros stands in for randomness where only lengths count.
+type zeros struct{}
+
+func (zeros) Read(b []byte) (int, error) { clear(b); return len(b), nil }

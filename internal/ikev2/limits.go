@@ -1,0 +1,118 @@
+package ikev2
+
+import "time"
+
+// Limits of the gate, spec adversary.md. The zero value of a field takes the
+// default.
+type Limits struct {
+	HalfOpen     int           // IKE SAs not yet authenticated before everybody is asked for a cookie; 30
+	PerSource    int           // the same for one source, an IPv4 /24 or IPv6 /64; 3
+	MaxPerSource int           // beyond which a source with a good cookie is ignored as well; 64
+	MaxHalfOpen  int           // beyond which everybody is; 4096
+	HalfOpenLife time.Duration // 30 s
+	Errors       int           // error replies in a second, to everybody together; 50
+}
+
+func (l Limits) withDefaults() Limits {
+	set := func(n *int, v int) {
+		if *n == 0 {
+			*n = v
+		}
+	}
+	set(&l.HalfOpen, 30)
+	set(&l.PerSource, 3)
+	set(&l.MaxPerSource, 64)
+	set(&l.MaxHalfOpen, 4096)
+	set(&l.Errors, 50)
+	if l.HalfOpenLife == 0 {
+		l.HalfOpenLife = defaultHalfOpenLife
+	}
+	return l
+}
+
+const (
+	// defaultHalfOpenLife outlives the patience of every initiator known
+	// between IKE_SA_INIT and IKE_AUTH (strongSwan sends at 0, 4, 11 s).
+	defaultHalfOpenLife = 30 * time.Second
+
+	// nonceLen is twice the 128 bits that RFC 7296, 2.10 asks for, and half the
+	// key of the largest PRF we have.
+	nonceLen = 32
+
+	// maxCookieRounds bounds how often one attempt obeys COOKIE; an honest
+	// responder asks once, twice when its secret changes.
+	maxCookieRounds = 3
+
+	// maxCookie is the longest cookie, RFC 7296 section 2.6.
+	maxCookie = 64
+
+	// cookieLife is how long one secret of the gate makes cookies. They are
+	// good for at least as long once more.
+	cookieLife = 60 * time.Second
+
+	// Retransmission where the connection does not say, freeswan.md part 7.
+	defaultRetransmitFirst = 500 * time.Millisecond
+	defaultRetransmitTotal = 60 * time.Second
+
+	// lingerLife is how long an ended IKE SA repeats its last answer to a peer
+	// that has not got it.
+	lingerLife = 20 * time.Second
+
+	// byeTotal is how long we try to tell the peer that an IKE SA is gone.
+	// Nothing depends on it: the peer's liveness check finds out as well.
+	byeTotal = 8 * time.Second
+
+	// jitterPercent keeps peers that started together apart, freeswan.md 6.5.
+	jitterPercent = 10
+
+	// Cached responses are sent again to whoever repeats a request, but no
+	// faster than this, lest we be a loudspeaker (adversary.md V2S-03).
+	replayBurst  = 16
+	replayPerSec = 4
+
+	// Messages that fail the integrity check cost us a MAC each. Honest peers
+	// send none; after the burst we look at this many in a second (V2S-50).
+	icvBurst  = 2000
+	icvPerSec = 200
+
+	// Requests of an authenticated peer, RES-14. A rekey costs us a key
+	// exchange; a peer that asks for more than that is closed.
+	requestBurst  = 200
+	requestPerSec = 20
+
+	// grace is how long a replaced SA still receives, so that packets under
+	// way are not lost. Packets do not stay in the Internet for longer.
+	grace = 5 * time.Second
+
+	// Collisions: TEMPORARY_FAILURE is answered with patience, RFC 7296, 2.25.
+	retryFirst = 2 * time.Second
+	retryMax   = 30 * time.Second
+	maxRetries = 10
+
+	// replacedLife is how long a rekeyed SA waits for its Delete, which is the
+	// peer's to send, before we send one ourselves.
+	replacedLife = 60 * time.Second
+
+	// minRekey keeps a short-lived SA from being rekeyed all the time.
+	minRekey = time.Second
+
+	// maxChildren bounds the Child SAs of one IKE SA (V2S-43).
+	maxChildren = 1000
+
+	// maxTasks bounds what may wait in line.
+	maxTasks = 4096
+
+	// maxSelectors bounds the pairs of prefixes of one SA. An odd range may be
+	// 62 prefixes; 62 * 62 still fits.
+	maxSelectors = 4096
+
+	// maxTS bounds the traffic selectors of one side that we look at. The
+	// largest configurations known have about 30.
+	maxTS = 64
+
+	// moveEvery limits how often a peer may change its address.
+	moveEvery = 10 * time.Second
+
+	// keepAliveEvery is RFC 3948's 20 s.
+	keepAliveEvery = 20 * time.Second
+)

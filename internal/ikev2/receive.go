@@ -1,0 +1,189 @@
+package ikev2
+
+import (
+	"errors"
+	"net/netip"
+
+	"cygnet/internal/ike"
+	"cygnet/internal/ikev2/wire"
+	"cygnet/internal/ipsec"
+)
+
+// inbound is a message on its way to a handler. Payloads are those inside SK.
+type inbound struct {
+	ike.Header
+	wire.Payloads
+	msg           []byte
+	local, remote netip.AddrPort
+}
+
+// receive takes one datagram. Dropping changes nothing but token buckets: what
+// is not authenticated must not leave a trace.
+func (s *step) receive(ev ike.Received) {
+	h, err := ike.ParseHeader(ev.Msg)
+	if err != nil || h.Major != ike.Version2 || !s.mine(h) {
+		return
+	}
+	in := inbound{Header: h, msg: ev.Msg, local: ev.Local, remote: ev.Remote}
+	if h.Response() {
+		s.receiveResponse(in)
+	} else {
+		s.receiveRequest(in)
+	}
+}
+
+// mine reports whether a message is of this IKE SA and from its other end.
+// IKE_SA_INIT goes without the responder's SPI.
+func (s *SA) mine(h ike.Header) bool {
+	if h.SPIi != s.spiI || h.FromInitiator() == s.first {
+		return false
+	}
+	return h.SPIr == s.spiR || h.Exchange == ike.SAInit
+}
+
+func (s *step) receiveRequest(in inbound) {
+	switch s.win.judge(in.MessageID, in.msg) {
+	case drop:
+		return
+	case replay:
+		s.replay(in.local, in.remote)
+		return
+	}
+	handle := legal(cell{s.state, in.Exchange, isRequest})
+	strange := s.established() && !known(in.Exchange)
+	if handle == nil && !strange {
+		return
+	}
+	if s.established() && !s.win.asks.take(s.now, requestBurst, requestPerSec) {
+		return // RES-14: as good as lost; the peer will ask again
+	}
+	ps, err := s.unseal(in)
+	bad, isNotify := errors.AsType[*ike.NotifyError](err)
+	if err != nil && !isNotify {
+		return
+	}
+	s.heard(in)
+	s.win.take(ike.Received{Local: in.local, Remote: in.remote, Msg: in.msg}, in.Exchange)
+	switch {
+	case isNotify && s.established() && bad.Type == ike.NotifyUnsupportedCritical:
+		s.refuse(bad) // RFC 7296, 2.21.3: the IKE SA stays
+	case isNotify:
+		s.fatal(bad)
+	case strange: // 2.21.3
+		s.fatal(&ike.NotifyError{Type: ike.NotifyInvalidSyntax, Why: in.Exchange.String() + " is not supported"})
+	default:
+		in.Payloads = ps
+		handle(s, in)
+	}
+}
+
+func (s *step) receiveResponse(in inbound) {
+	p := s.win.pending
+	if p == nil || in.MessageID != p.id || in.Exchange != p.exchange {
+		return
+	}
+	if s.state == stateInitI {
+		s.receiveInitResponse(in)
+		return
+	}
+	handle := legal(cell{s.state, in.Exchange, isResponse})
+	if handle == nil {
+		return
+	}
+	ps, err := s.unseal(in)
+	bad, isNotify := errors.AsType[*ike.NotifyError](err)
+	if err != nil && !isNotify {
+		return
+	}
+	s.heard(in)
+	s.win.pending = nil
+	if isNotify {
+		s.badResponse(bad)
+		return
+	}
+	in.Payloads = ps
+	handle(s, in)
+}
+
+// badResponse ends the exchange whose verified answer cannot be read. Nothing
+// is sent back about a response; an unreadable one ends the IKE SA by a Delete
+// (RFC 7296, 2.21.3), one with an unknown critical payload only its exchange.
+func (s *step) badResponse(bad *ike.NotifyError) {
+	why := &ike.Failure{Reason: ike.ReasonProtocol, Why: "cannot use the peer's response: " + bad.Why, Notify: bad.Type}
+	if s.state == stateAuthI {
+		s.authFailed(why)
+		return
+	}
+	if t := s.active; t != nil {
+		s.active = nil
+		t.abandon(s, why)
+	}
+	if bad.Type != ike.NotifyUnsupportedCritical {
+		s.close(why)
+	}
+}
+
+// unseal verifies and decodes a protected message. Failures of the check are
+// counted, because each costs a MAC.
+func (s *step) unseal(in inbound) (wire.Payloads, error) {
+	if !s.icvFailures.peek(s.now, icvBurst, icvPerSec) {
+		return nil, &ike.DropError{Reason: "icv", Why: "too many forged messages"}
+	}
+	ps, err := wire.Open(in.msg, s.opener)
+	if _, dropped := errors.AsType[*ike.DropError](err); dropped {
+		s.icvFailures.take(s.now, icvBurst, icvPerSec)
+	}
+	return ps, err
+}
+
+// heard notes an authenticated message: the peer lives, and it is where the
+// message came from. Only a peer behind a NAT moves (RFC 7296, 2.23), and only
+// a message that is the next in the window gets here, so that a repeated one
+// cannot move it back.
+func (s *step) heard(in inbound) {
+	s.lastHeard = s.now
+	switch {
+	case in.remote == s.remote && in.local == s.local:
+	case s.established() && s.natRemote:
+		s.moveTo(in.local, in.remote)
+	case !s.established() && !s.first:
+		// The initiator has floated to port 4500, or its NAT has moved it.
+		s.local, s.remote = in.local, in.remote
+	}
+}
+
+// moveTo takes a new address of the peer. Its Child SAs are rekeyed rather than
+// changed in place, so that each key serves one pair of addresses and one
+// sequence of packet numbers.
+func (s *step) moveTo(local, remote netip.AddrPort) {
+	if local == s.local && remote == s.remote || s.now.Before(s.lastMoved.Add(moveEvery)) {
+		return
+	}
+	s.note("the peer moved from %s to %s", s.remote, remote)
+	s.local, s.remote, s.lastMoved = local, remote, s.now
+	for _, c := range s.children {
+		if c.state == childUp {
+			s.queue(&createTask{conn: c.conn, old: c})
+		}
+	}
+}
+
+// plane handles what the data plane says about our Child SAs.
+func (s *step) plane(ev ipsec.Event) {
+	switch ev := ev.(type) {
+	case ipsec.FirstUse:
+		if c := s.childByIn(ev.ID); c != nil {
+			s.lastHeard = s.now
+			s.useChild(c)
+		}
+	case ipsec.Expire:
+		if c := s.childByID(ev.ID); c != nil && c.state == childUp {
+			s.childLimit(c, ev.Hard)
+		}
+	case ipsec.PeerMoved:
+		if c := s.childByIn(ev.ID); c != nil && c.state == childUp && s.encap && s.state == stateUp {
+			s.lastHeard = s.now
+			s.moveTo(s.local, ev.From)
+		}
+	}
+}

@@ -1,0 +1,156 @@
+package ikev2
+
+import (
+	"crypto/sha256"
+	"net/netip"
+	"time"
+
+	"cygnet/internal/ike"
+)
+
+// window keeps the message IDs of one IKE SA, RFC 7296 sections 2.1 to 2.3,
+// with a window of one request in each direction.
+type window struct {
+	// As requester.
+	nextID  uint32
+	pending *pending // the request without an answer, or nil
+
+	// As responder.
+	expect   uint32            // ID of the peer's next request
+	busy     bool              // that request has come and is being worked on
+	asked    [sha256.Size]byte // digest of the last request
+	from     ike.Received      // where the last request came from; Msg unset
+	exchange ike.ExchangeType  // of the last request
+	reply    []byte            // our answer to it, nil before there was one
+	replays  bucket
+	asks     bucket
+}
+
+// pending is a request that waits for its answer.
+type pending struct {
+	id       uint32
+	exchange ike.ExchangeType
+	msg      []byte
+	again    time.Time // when to send it again
+	wait     time.Duration
+	count    int       // retransmissions so far
+	giveUp   time.Time // when to stop waiting
+	state    string    // for reports
+}
+
+// verdict is what to do with a request, by its message ID.
+type verdict uint8
+
+const (
+	drop   verdict = iota // out of the window, being worked on, or not what it pretends to repeat
+	replay                // the last one again: the same answer goes out
+	accept                // the next one
+)
+
+// judge decides without looking inside. Message IDs that are reused for other
+// octets are dropped: the first answer stands.
+func (w *window) judge(id uint32, msg []byte) verdict {
+	switch {
+	case id == w.expect && !w.busy:
+		return accept
+	case id+1 == w.expect && w.reply != nil && sha256.Sum256(msg) == w.asked:
+		return replay
+	}
+	return drop
+}
+
+// take notes that a verified request is being worked on.
+func (w *window) take(ev ike.Received, x ike.ExchangeType) {
+	w.busy, w.asked, w.exchange = true, sha256.Sum256(ev.Msg), x
+	w.from = ike.Received{Local: ev.Local, Remote: ev.Remote}
+}
+
+// answered notes the answer and opens the window for the next request.
+func (w *window) answered(reply []byte) {
+	w.busy, w.reply = false, reply
+	w.expect++
+}
+
+// retransmission times of a connection, with defaults.
+func patience(c *ike.Conn) (first, total time.Duration) {
+	first, total = defaultRetransmitFirst, defaultRetransmitTotal
+	if c != nil && c.RetransmitFirst > 0 {
+		first = c.RetransmitFirst
+	}
+	if c != nil && c.RetransmitTotal > 0 {
+		total = c.RetransmitTotal
+	}
+	return first, total
+}
+
+// expectReply makes msg the pending request.
+func (s *step) expectReply(id uint32, x ike.ExchangeType, msg []byte) {
+	first, total := patience(s.conn)
+	if s.state == stateClosing {
+		total = min(total, byeTotal)
+	}
+	wait := s.jitter(first)
+	s.win.pending = &pending{
+		id: id, exchange: x, msg: msg, wait: first,
+		again: s.now.Add(wait), giveUp: s.now.Add(total), state: s.stateName(),
+	}
+}
+
+// retransmit sends the pending request again, or gives up when its time is
+// over. Waiting times double.
+func (s *step) retransmit() {
+	p := s.win.pending
+	if !s.now.Before(p.giveUp) {
+		s.silence()
+		return
+	}
+	p.count++
+	p.wait *= 2
+	wait := s.jitter(p.wait)
+	if rest := p.giveUp.Sub(s.now); wait > rest {
+		wait = rest
+	}
+	p.again = s.now.Add(wait)
+	s.emit(ike.Send{Local: s.local, Remote: s.remote, Msg: clone(p.msg)})
+	s.report(ike.Retransmit{State: p.state, Count: p.count, Wait: wait})
+}
+
+// replay sends the last response once more, to where the request came from
+// this time: a NAT may have moved the peer before anything is authenticated.
+func (s *step) replay(local, remote netip.AddrPort) {
+	if s.win.replays.take(s.now, replayBurst, replayPerSec) {
+		s.emit(ike.Send{Local: local, Remote: remote, Msg: clone(s.win.reply)})
+	}
+}
+
+// jitter varies d by a few percent either way.
+func (s *step) jitter(d time.Duration) time.Duration {
+	span := d * jitterPercent / 100
+	return d - span + time.Duration(s.fraction()*float64(2*span))
+}
+
+// bucket is a token bucket; the zero value is full.
+type bucket struct {
+	used float64
+	at   time.Time
+}
+
+// peek reports whether one more may happen now.
+func (b *bucket) peek(now time.Time, burst, perSec float64) bool {
+	if passed := now.Sub(b.at).Seconds(); passed > 0 {
+		b.used = max(0, b.used-passed*perSec)
+		b.at = now
+	}
+	return b.used+1 <= burst
+}
+
+// take is peek, and takes that one if it may.
+func (b *bucket) take(now time.Time, burst, perSec float64) bool {
+	if !b.peek(now, burst, perSec) {
+		return false
+	}
+	b.used++
+	return true
+}
+
+func clone(b []byte) []byte { return append([]byte(nil), b...) }
