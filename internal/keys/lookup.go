@@ -79,7 +79,7 @@ func (e *entry) score(p pair) int {
 	switch {
 	case !ours:
 		return noMatch
-	case theirs && len(e.index) > 1:
+	case theirs:
 		return byName
 	case wild:
 		return byWildcard

@@ -113,6 +113,8 @@ func TestPSK(t *testing.T) {
 		{"instance", []config.Secret{e1, e2, e3}, instance(t, a, c, c), a, c, "2"},
 		{"instance, other order", []config.Secret{e2, e1, e3}, instance(t, a, c, c), a, c, "2"},
 		{"instance is %any though its address has a line", []config.Secret{e1, e2, e3}, instance(t, a, b, b), a, b, "2"},
+		{"instance behind NAT, known by its inner address", []config.Secret{e2, psk(a+" 10.0.0.5", "inner")}, instance(t, a, "10.0.0.5", c), a, "10.0.0.5", "inner"},
+		{"instance behind NAT, unknown", []config.Secret{e2, e3}, instance(t, a, "10.0.0.5", c), a, "10.0.0.5", "2"},
 		{"instance without wildcard", []config.Secret{e1, e3}, instance(t, a, c, c), a, c, "3"},
 		{"0.0.0.0 is %any", []config.Secret{psk(a+" 0.0.0.0", "w")}, road(t, a), a, c, "w"},
 		{"wildcard is not for others", []config.Secret{e2}, road(t, b), b, c, ""},

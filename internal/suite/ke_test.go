@@ -246,7 +246,16 @@ func TestBrokenReaders(t *testing.T) {
 			}
 		}
 	}
-	// Only octets at or above the order of the curve, for ever.
+	// Octets at or above the order of the curve are drawn again.
+	good := bytes.Repeat([]byte{0x11}, 32)
+	again := io.MultiReader(bytes.NewReader(bytes.Repeat([]byte{0xff}, 32)), bytes.NewReader(good))
+	first, err1 := KEByID(19).New(bytes.NewReader(good))
+	second, err2 := KEByID(19).New(again)
+	if err := errors.Join(err1, err2); err != nil {
+		t.Fatal(err)
+	}
+	same(t, "drawn again", second.Public(), first.Public())
+	// But not for ever.
 	if _, err := KEByID(19).New(ones{}); err == nil {
 		t.Error("ecp_256 makes a key from ones")
 	}

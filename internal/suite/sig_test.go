@@ -78,6 +78,22 @@ func TestVerifyRefusesOtherMethods(t *testing.T) {
 	}
 }
 
+// RFC 4754, 3: each method is one curve with one hash. A key of another curve
+// that signs with the method's hash is refused.
+func TestRawMethodsNameTheCurve(t *testing.T) {
+	key := testKeys(t)[1].(*ecdsa.PrivateKey) // P-256
+	for _, method := range []uint8{MethodECDSA384, MethodECDSA521} {
+		r, s, err := ecdsa.Sign(rand.Reader, key, digest(rawHash(method), []byte("octets")))
+		if err != nil {
+			t.Fatal(err)
+		}
+		raw := slices.Concat(r.FillBytes(make([]byte, 32)), s.FillBytes(make([]byte, 32)))
+		if VerifySignature(key.Public(), method, []byte("octets"), raw) == nil {
+			t.Errorf("method %d verifies with a key of P-256", method)
+		}
+	}
+}
+
 // vectors.md V-D1: the AUTH payload of an Ed25519 key over V-A's octets.
 func TestEd25519Auth(t *testing.T) {
 	d, m, a := one(t, "exchange.txt", "AUTH_payload_body"), one(t, "exchange.txt", "m1"), one(t, "exchange.txt", "SKEYSEED")
