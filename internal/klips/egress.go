@@ -85,7 +85,7 @@ func (w *egress) read(n int) {
 // superpacket finds one policy for all segments.
 func (w *egress) superpacket(b []byte, p packet) {
 	s := w.p.spd.Load()
-	e := w.flows.find(s, &p.key, w.p.lookup)
+	e := w.flows.find(w.p, s, &p.key)
 	if e != nil && e.policy.Action == ipsec.Protect {
 		e.packets.Add(uint64(w.seg.count()))
 		w.protectTrain(e, b, p)
@@ -102,7 +102,7 @@ func (w *egress) superpacket(b []byte, p packet) {
 func (w *egress) packet(b []byte, p packet) {
 	for {
 		s := w.p.spd.Load()
-		e := w.flows.find(s, &p.key, w.p.lookup)
+		e := w.flows.find(w.p, s, &p.key)
 		if e == nil {
 			w.p.drops.add(dropNoEroute, 1)
 			return

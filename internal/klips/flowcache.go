@@ -13,15 +13,14 @@ type cached struct {
 	version uint64 // of the snapshot; 0 marks an empty slot
 }
 
-// find returns the policy of k in snapshot s. miss is asked for it when the
-// cache does not know.
-func (c *flowCache) find(s *snapshot, k *key, miss func(*snapshot, *key) *entry) *entry {
+// find returns the policy of k in snapshot s, as lookup knows it.
+func (c *flowCache) find(p *Plane, s *snapshot, k *key) *entry {
 	if c.slots == nil {
 		c.slots = make([]cached, flowCacheLen)
 	}
 	slot := &c.slots[k.hash()%flowCacheLen]
 	if slot.version != s.version || slot.key != *k {
-		*slot = cached{*k, miss(s, k), s.version}
+		*slot = cached{*k, p.lookup(s, k), s.version}
 	}
 	return slot.entry
 }
