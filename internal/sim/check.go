@@ -50,16 +50,17 @@ func newLedger() ledger {
 func (w *World) installed(n *Node, s ipsec.SA) {
 	l := &w.ledger
 	h := &half{n, fingerprint(&s), s}
-	e := l.ends[s.ID]
+	id := w.canonical(&s)
+	e := l.ends[id]
 	if e == nil {
 		e = &ends{}
-		l.ends[s.ID] = e
+		l.ends[id] = e
 	}
 	// I5: no two SAs share keys.
-	if other, ok := l.keys[h.key]; ok && other != s.ID {
-		w.breach("I5", "%s and %s have the same keys", s.ID, other)
+	if other, ok := l.keys[h.key]; ok && other != id {
+		w.breach("I5", "%s and %s have the same keys", id, other)
 	}
-	l.keys[h.key] = s.ID
+	l.keys[h.key] = id
 
 	mine := &e.out
 	if s.Dir == ipsec.In {
@@ -74,8 +75,20 @@ func (w *World) installed(n *Node, s ipsec.SA) {
 	}
 	*mine = h
 	if e.in != nil && e.out != nil {
-		w.agree(s.ID, e)
+		w.agree(id, e)
 	}
+}
+
+// canonical is the name an SA has at its receiver. They differ when the
+// receiver is behind a NAT.
+func (w *World) canonical(s *ipsec.SA) ipsec.SAID {
+	id := s.ID
+	if s.Dir == ipsec.Out {
+		if n := w.receiver(id.Dst, s.Encap.RemotePort); n != nil {
+			id.Dst = n.Addr
+		}
+	}
+	return id
 }
 
 // agree is I1 for Child SAs: both ends have the same keys, algorithms and
@@ -88,7 +101,8 @@ func (w *World) agree(id ipsec.SAID, e *ends) {
 		w.breach("I1", "%s: both ends are %s", id, e.in.node.Name)
 	}
 	in, out := e.in.sa, e.out.sa
-	if in.Encap.LocalPort != out.Encap.RemotePort || in.Encap.RemotePort != out.Encap.LocalPort {
+	natted := e.in.node.nat != nil || e.out.node.nat != nil
+	if !natted && (in.Encap.LocalPort != out.Encap.RemotePort || in.Encap.RemotePort != out.Encap.LocalPort) {
 		w.breach("I1", "%s: encapsulation %v at the receiver, %v at the sender", id, in.Encap, out.Encap)
 	}
 }

@@ -106,7 +106,7 @@ func (n *Network) sendIKE(from, to netip.AddrPort, msg []byte) {
 	f := n.faults(l)
 	where := fmt.Sprintf("ike %s %s", l.from, l.to)
 	w.Stats.Sent++
-	if n.cut[l] || w.byAddr[to.Addr()] == nil {
+	if n.cut[l] || w.byAddr[to.Addr()] == nil && w.natAt(to.Addr()) == nil {
 		w.Stats.Blocked++
 		w.Trace.datagram(from, to, msg, "cut", 0)
 		return
@@ -137,8 +137,13 @@ func (n *Network) sendIKE(from, to netip.AddrPort, msg []byte) {
 }
 
 func (n *Network) deliverIKE(from, to netip.AddrPort, msg []byte, delay time.Duration) {
-	node := n.world.byAddr[to.Addr()]
-	n.world.after(delay, classDeliver, func() { node.received(to, from, msg) })
+	w := n.world
+	from = w.outgoing(from, to.Addr())
+	w.after(delay, classDeliver, func() {
+		if node, local := w.incoming(from.Addr(), to); node != nil {
+			node.received(local, from, msg)
+		}
+	})
 }
 
 // spoil flips a bit, cuts the end off or adds to it.
@@ -164,13 +169,23 @@ func (n *Network) sendData(from, to netip.AddrPort, p Packet) {
 	w := n.world
 	l := link{from.Addr(), to.Addr()}
 	where := fmt.Sprintf("data %s %s", l.from, l.to)
-	node := w.byAddr[to.Addr()]
-	if n.cut[l] || node == nil || w.chance.hit(n.Data.Loss, "loss", where) {
+	if n.cut[l] || w.chance.hit(n.Data.Loss, "loss", where) {
 		w.Stats.DataLost++
 		return
 	}
 	delay := n.Data.Delay + time.Duration(w.chance.draw("jitter", where)*float64(n.Data.Jitter))
-	w.after(delay, classDeliver, func() { node.Plane.receive(from, p) })
+	from = w.outgoing(from, to.Addr())
+	w.after(delay, classDeliver, func() {
+		node, local := w.incoming(from.Addr(), to)
+		if node == nil {
+			w.Stats.DataLost++
+			return
+		}
+		if !p.ID.IsZero() {
+			p.ID.Dst = local.Addr() // an SA's receiver knows its own address only
+		}
+		node.Plane.receive(from, p)
+	})
 }
 
 func clone(b []byte) []byte { return append([]byte(nil), b...) }

@@ -14,11 +14,11 @@ import (
 
 // Engine makes the IKE machines of a node: IKEv2, or the toy of the tests.
 type Engine interface {
-	// Initiate returns the machine of a new IKE SA. contact says that the
-	// node holds nothing else with that peer.
-	Initiate(c *ike.Conn, contact bool) ike.Machine
-	// Unclaimed takes a datagram that belongs to none of the node's machines.
-	Unclaimed(now time.Time, ev ike.Received, out []ike.Action) []ike.Action
+	// Initiate returns the machine of a new IKE SA.
+	Initiate(c *ike.Conn) ike.Machine
+	// Unclaimed takes a datagram that belongs to none of the node's machines,
+	// and returns the machine it has made for it, if any.
+	Unclaimed(now time.Time, ev ike.Received) (ike.Machine, []ike.Action)
 }
 
 // Node is a gateway: connections, IKE machines and a data plane. It does what
@@ -47,6 +47,8 @@ type Node struct {
 
 	Facts []ike.Report // everything reported, for tests
 	Down  bool         // crashed
+
+	nat *NAT // that it is behind
 }
 
 // hosted is a machine on a node.
@@ -182,6 +184,8 @@ func (n *Node) doTable(a connection.Action) {
 			n.world.breach("I4", "%s: %v", n.Name, err)
 		}
 		n.world.Trace.policies(n, a.List)
+	case connection.Log:
+		n.world.Trace.add(n.Name, "| "+a.Text)
 	case connection.Reply:
 		if a.Final && !a.OK {
 			n.world.Trace.add(n.Name, fmt.Sprintf("%03d %s", a.Code, a.Text))
@@ -190,7 +194,7 @@ func (n *Node) doTable(a connection.Action) {
 }
 
 func (n *Node) start(a connection.StartIKE) {
-	m := n.engine.Initiate(a.Conn, a.Contact)
+	m := n.engine.Initiate(a.Conn)
 	h := n.host(m)
 	n.tell(connection.Started{Conn: a.Conn, Serial: m.Serial()})
 	n.step(h, ike.Initiate{Trigger: a.Trigger})
@@ -224,9 +228,18 @@ func (n *Node) received(local, remote netip.AddrPort, msg []byte) {
 	if h := n.claimant(msg); h != nil {
 		n.later(func() { n.step(h, ev) })
 	} else {
-		n.later(func() { n.do(nil, n.engine.Unclaimed(n.world.now, ev, nil)) })
+		n.later(func() { n.unclaimed(ev) })
 	}
 	n.drain()
+}
+
+func (n *Node) unclaimed(ev ike.Received) {
+	m, actions := n.engine.Unclaimed(n.world.now, ev)
+	var h *hosted
+	if m != nil {
+		h = n.host(m)
+	}
+	n.do(h, actions)
 }
 
 // claimant finds the machine that a message is for, by our SPI.
@@ -286,7 +299,7 @@ func (n *Node) doOne(h *hosted, a ike.Action) {
 			n.machines = slices.DeleteFunc(n.machines, func(x *hosted) bool { return x == h })
 		}
 	case ike.Report:
-		n.report(a)
+		n.report(h, a)
 	default:
 		w.breach("I11", "%s: unknown action %T", n.Name, a)
 	}
@@ -296,6 +309,10 @@ func (n *Node) doOne(h *hosted, a ike.Action) {
 // history, and brings the result when its time has come.
 func (n *Node) startJob(h *hosted, a ike.StartJob) {
 	w := n.world
+	if h == nil {
+		w.breach("I11", "%s: a job for no machine: %s", n.Name, a.Job)
+		return
+	}
 	result, err := a.Job.Run(ike.Env{Rand: w.chance.reader("job", fmt.Sprintf("%s #%d %d", n.Name, h.Serial(), a.ID)), Keys: n.Keys})
 	w.tap.job(a.Job, result)
 	w.after(n.JobTime, classJob, func() {
@@ -306,12 +323,16 @@ func (n *Node) startJob(h *hosted, a ike.StartJob) {
 	})
 }
 
-func (n *Node) report(r ike.Report) {
+func (n *Node) report(h *hosted, r ike.Report) {
 	w := n.world
+	machine := uint32(0)
+	if h != nil {
+		machine = h.Serial()
+	}
 	n.Facts = append(n.Facts, r)
 	w.count(r.Fact)
 	w.Trace.fact(n, r)
-	n.later(func() { n.tell(connection.Reported{Report: r}) })
+	n.later(func() { n.tell(connection.Reported{IKE: machine, Report: r}) })
 }
 
 // arm plans the deadlines that have changed.

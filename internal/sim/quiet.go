@@ -47,13 +47,8 @@ func (w *World) quietNode(n *Node, pairs map[[2]*Node]bool) {
 		w.breach("I7", "%s still keeps %d SPIs for nobody", n.Name, k)
 	}
 	for _, s := range n.Plane.sorted() {
-		id := s.ID
-		peer, dir := w.byAddr[s.Src], ipsec.Out
-		if s.Dir == ipsec.Out {
-			peer, dir = w.byAddr[id.Dst], ipsec.In
-		}
-		if peer == nil || peer.Plane.sas[id] == nil || peer.Plane.sas[id].Dir != dir {
-			w.breach("I3", "%s has %s (%s), its peer has no such SA", n.Name, w.nameOfSA(id), s.Dir)
+		if e := w.ledger.ends[w.canonical(&s.SA)]; !e.alive() {
+			w.breach("I3", "%s has %s (%s), its peer has no such SA", n.Name, w.nameOfSA(w.canonical(&s.SA)), s.Dir)
 		}
 	}
 	peers := 0
@@ -82,4 +77,16 @@ func (w *World) known(n *Node, i, r uint64) bool {
 		}
 	}
 	return false
+}
+
+// alive reports whether both ends have the SA installed.
+func (e *ends) alive() bool {
+	has := func(h *half, dir ipsec.Direction) bool {
+		if h == nil {
+			return false
+		}
+		s := h.node.Plane.sas[h.sa.ID]
+		return s != nil && !s.reserved && s.Dir == dir
+	}
+	return e != nil && has(e.in, ipsec.In) && has(e.out, ipsec.Out)
 }

@@ -70,20 +70,20 @@ func newToyEngine(n *Node) Engine {
 	return &toyEngine{n, n.World().chance.reader("toy", n.Name)}
 }
 
-func (e *toyEngine) Initiate(c *ike.Conn, _ bool) ike.Machine {
+func (e *toyEngine) Initiate(c *ike.Conn) ike.Machine {
 	var b [8]byte
 	io.ReadFull(e.rand, b[:])
 	return &toy{spi: binary.BigEndian.Uint64(b[:]), asks: true,
 		local: netip.AddrPortFrom(c.Local.Addr, 500), remote: netip.AddrPortFrom(c.Remote.Addr, 500)}
 }
 
-func (e *toyEngine) Unclaimed(now time.Time, ev ike.Received, out []ike.Action) []ike.Action {
+func (e *toyEngine) Unclaimed(now time.Time, ev ike.Received) (ike.Machine, []ike.Action) {
 	h, err := ike.ParseHeader(ev.Msg)
 	if err != nil || h.Response() || len(e.node.machines) > 0 {
-		return out
+		return nil, nil
 	}
 	m := &toy{spi: h.SPIi, local: ev.Local, remote: ev.Remote}
-	return m.Step(now, ev, append(out, ike.Adopt{Machine: m}))
+	return m, m.Step(now, ev, nil)
 }
 
 func toyRun(seed uint64) *World {

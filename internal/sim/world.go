@@ -65,9 +65,11 @@ type World struct {
 	nodes   []*Node // in the order of their making
 	byAddr  map[netip.Addr]*Node
 	tunnels []*Tunnel
+	nats    []*NAT
 	ledger  ledger
 	tap     *tap
 	number  uint64 // of the last packet
+	forced  bool   // SAs have ended otherwise than by rekeying
 }
 
 // Stats counts what a run was made of.

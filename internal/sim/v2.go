@@ -1,0 +1,46 @@
+package sim
+
+import (
+	"net/netip"
+	"time"
+
+	"cygnet/internal/ike"
+	"cygnet/internal/ikev2"
+)
+
+// v2 makes IKEv2 machines.
+type v2 struct {
+	cfg  *ikev2.Config
+	gate *ikev2.Gate
+}
+
+// IKEv2 is the engine of real gateways.
+func IKEv2(n *Node) Engine {
+	e := &v2{}
+	e.cfg = &ikev2.Config{
+		PAD:               n.Table,
+		Rand:              n.world.chance.reader("ikev2", n.Name+" "+n.world.now.String()),
+		SPIs:              n,
+		NextSerial:        n.NextSerial,
+		UseInitialContact: n.Table.Alone,
+	}
+	e.gate = ikev2.NewGate(e.cfg, ikev2.Limits{})
+	return e
+}
+
+// Initiate implements Engine.
+func (e *v2) Initiate(c *ike.Conn) ike.Machine {
+	return ikev2.NewInitiator(e.cfg, c, netip.AddrPortFrom(c.Local.Addr, portOf(c.Local)), netip.AddrPortFrom(c.Remote.Addr, portOf(c.Remote)))
+}
+
+func portOf(e ike.End) uint16 {
+	if e.Port != 0 {
+		return e.Port
+	}
+	return 500
+}
+
+// Unclaimed implements Engine.
+func (e *v2) Unclaimed(now time.Time, ev ike.Received) (ike.Machine, []ike.Action) {
+	return e.gate.Receive(now, ev, nil)
+}
