@@ -69,6 +69,10 @@ func (p *Plane) reserveCPI(dst netip.Addr) (ipsec.SPI, error) {
 
 // AddSA implements ipsec.Backend. An SA of protocol tun is stored for the
 // books and does nothing: an ESP SA in tunnel mode brings its own outer header.
+//
+// An SA that is added again with the same keys, to the same destination or, as
+// long as the first is there, to another one, goes on with the sequence number
+// or replay window it had.
 func (p *Plane) AddSA(_ context.Context, sa ipsec.SA) error {
 	if sa.ID.SPI < ipsec.MinSPI {
 		return fmt.Errorf("add SA %s: SPIs below %#x are reserved", sa.ID, uint32(ipsec.MinSPI))
@@ -87,10 +91,17 @@ func (p *Plane) AddSA(_ context.Context, sa ipsec.SA) error {
 		if old.in != nil && r.in == nil {
 			p.sad.remove(sa.ID, old.slot)
 		}
+		if r.in != nil {
+			r.in.inherit(old.in)
+		}
 	}
 	p.records[sa.ID] = r
 	if r.in != nil {
 		p.sad.put(r.in, r.slot)
+	}
+	if r.out != nil {
+		r.out.inherit(p.newest[sa.ID.SPI])
+		p.newest[sa.ID.SPI] = r.out
 	}
 	p.resolve(p.spd.Load().bySA[sa.ID])
 	return nil
@@ -146,6 +157,9 @@ func (p *Plane) DeleteSA(_ context.Context, id ipsec.SAID) error {
 		return fmt.Errorf("delete SA %s: %w", id, ipsec.ErrNotFound)
 	}
 	delete(p.records, id)
+	if r.out != nil && p.newest[id.SPI] == r.out {
+		delete(p.newest, id.SPI)
+	}
 	if r.in != nil {
 		p.sad.remove(id, r.slot)
 	}

@@ -59,6 +59,7 @@ type Plane struct {
 
 	mu      sync.Mutex // of everything below, and of changes to spd and sad
 	records map[ipsec.SAID]*record
+	newest  map[ipsec.SPI]*outSA // added last under an SPI, for outSA.inherit
 	nextTun ipsec.SPI
 	devices []*device
 	closed  bool
@@ -71,7 +72,7 @@ func New(o Options) *Plane {
 	if o.Rand == nil {
 		o.Rand = rand.Reader
 	}
-	p := &Plane{o: o, events: newEvents(), records: map[ipsec.SAID]*record{}, nextTun: ipsec.FirstTunSPI, stop: make(chan struct{})}
+	p := &Plane{o: o, events: newEvents(), records: map[ipsec.SAID]*record{}, newest: map[ipsec.SPI]*outSA{}, nextTun: ipsec.FirstTunSPI, stop: make(chan struct{})}
 	p.sad.init()
 	p.holds.table = map[holdKey]*hold{}
 	p.spd.Store(&snapshot{version: 1})

@@ -1,6 +1,7 @@
 package klips
 
 import (
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -15,7 +16,8 @@ import (
 
 // common is what both directions of an SA have.
 type common struct {
-	sa    ipsec.SA // without keys
+	sa    ipsec.SA    // without keys
+	print fingerprint // of the keys
 	born  time.Time
 	usage usage
 
@@ -90,7 +92,7 @@ func newOut(sa ipsec.SA, rand io.Reader, now time.Time) (*outSA, error) {
 		return nil, fmt.Errorf("outbound SA %s from %s: %w", sa.ID, sa.Src, errFamily)
 	}
 	o := &outSA{esp: seal, tunnel: sa.Mode == ipsec.Tunnel, encap: sa.Encap != ipsec.Encap{}}
-	o.sa, o.born = withoutKeys(sa), now
+	o.sa, o.born, o.print = withoutKeys(sa), now, fingerprintOf(&sa)
 	o.outer = ipv4HeaderLen
 	if sa.ID.Dst.Is6() {
 		o.outer = ipv6HeaderLen
@@ -102,6 +104,34 @@ func newOut(sa ipsec.SA, rand io.Reader, now time.Time) (*outSA, error) {
 	}
 	o.remote = netip.AddrPortFrom(sa.ID.Dst, port)
 	return o, nil
+}
+
+// fingerprint recognises keys without keeping them.
+type fingerprint [sha256.Size]byte
+
+func fingerprintOf(sa *ipsec.SA) fingerprint {
+	h := sha256.New()
+	fmt.Fprint(h, sa.Transform, sa.EncrKey.Len())
+	h.Write(sa.EncrKey.Bytes())
+	h.Write(sa.IntegKey.Bytes())
+	return fingerprint(h.Sum(nil))
+}
+
+// inherit makes o go on where old stopped, if both have the same SPI and keys:
+// a peer that moved, or new limits. A counter that began again would repeat
+// nonces (RFC 4106 section 3.1), and the peer would drop all of it as replay.
+func (o *outSA) inherit(old *outSA) {
+	if old != nil && old.sa.ID.SPI == o.sa.ID.SPI && old.print == o.print {
+		o.esp = old.esp
+	}
+}
+
+// inherit keeps the replay window of an SA that is installed once more.
+func (i *inSA) inherit(old *inSA) {
+	if old != nil && old.print == i.print && old.sa.Replay == i.sa.Replay {
+		i.esp, i.mu = old.esp, old.mu
+		i.used.Store(old.used.Load())
+	}
 }
 
 func withoutKeys(sa ipsec.SA) ipsec.SA {
@@ -140,7 +170,7 @@ func (o *outSA) room(device int) int {
 type inSA struct {
 	common
 	esp   *esp.In
-	mu    sync.Mutex // of esp's replay window
+	mu    *sync.Mutex // of esp's replay window
 	used  atomic.Bool
 	moved atomic.Int64 // Unix nanoseconds of the last PeerMoved
 	from  netip.AddrPort
@@ -154,8 +184,8 @@ func newIn(sa ipsec.SA, now time.Time) (*inSA, error) {
 	if err != nil {
 		return nil, err
 	}
-	i := &inSA{esp: open, encap: sa.Encap != ipsec.Encap{}}
-	i.sa, i.born = withoutKeys(sa), now
+	i := &inSA{esp: open, mu: new(sync.Mutex), encap: sa.Encap != ipsec.Encap{}}
+	i.sa, i.born, i.print = withoutKeys(sa), now, fingerprintOf(&sa)
 	port := uint16(0)
 	if i.encap {
 		port = sa.Encap.RemotePort

@@ -233,12 +233,67 @@ func TestMissingSA(t *testing.T) {
 	if err := g[0].DeleteSA(context.Background(), s.sa(0, 0).ID); !errors.Is(err, ipsec.ErrNotFound) {
 		t.Errorf("second delete: %v", err)
 	}
-	// Rekeying the same SAID takes effect at once.
+	// The same SAID again takes effect at once.
 	if err := g[0].AddSA(context.Background(), s.sa(0, 0)); err != nil {
 		t.Fatal(err)
 	}
 	g[0].send(t, tun.Header{}, udp(a, b, 9))
 	g[1].receive(t)
+}
+
+// TestSameKeysGoOn: an SA that is installed again, or moves to another
+// address, never uses a sequence number twice with its keys, and an inbound
+// one never accepts a packet twice.
+func TestSameKeysGoOn(t *testing.T) {
+	g := newLab(t, Options{})
+	s := tunnel4()
+	connect(t, g, s)
+	a, b := ports(inner4)
+	var first underlay.Arrival
+	g[1].wire.Intercept(func(x underlay.Arrival) []underlay.Arrival {
+		if first.Data == nil {
+			first = x
+			first.Data = bytes.Clone(x.Data)
+		}
+		return []underlay.Arrival{x}
+	})
+	for range 3 {
+		g[0].send(t, tun.Header{}, udp(a, b, 9))
+		g[1].receive(t)
+	}
+	moved := s.sa(0, 0)
+	moved.ID.Dst = netip.MustParseAddr("198.51.100.7")
+	fresh := s.sa(0, 0)
+	fresh.ID.SPI, fresh.EncrKey = moved.ID.SPI+100, ipsec.NewSecret(bytes.Repeat([]byte{9}, 20))
+	other := moved
+	other.ID.Dst, other.EncrKey = netip.MustParseAddr("198.51.100.8"), fresh.EncrKey
+	for _, sa := range []ipsec.SA{s.sa(0, 0), moved, fresh, other} {
+		if err := g[0].AddSA(context.Background(), sa); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want := map[ipsec.SAID]uint64{s.sa(0, 0).ID: 3, moved.ID: 3, fresh.ID: 0, other.ID: 0}
+	for _, st := range g[0].SAs() {
+		if n, ok := want[st.ID]; ok && st.Seq != n {
+			t.Errorf("%s is at %d, want %d", st.ID, st.Seq, n)
+		}
+	}
+	if err := g[1].AddSA(context.Background(), s.sa(0, 1)); err != nil {
+		t.Fatal(err)
+	}
+	g[1].wire.Deliver(first)
+	g[1].waitDrop(t, "replay", 1)
+	// Other keys under the SAID are another SA.
+	rekeyed := s.sa(0, 1)
+	rekeyed.EncrKey = fresh.EncrKey
+	if err := g[1].AddSA(context.Background(), rekeyed); err != nil {
+		t.Fatal(err)
+	}
+	for _, st := range g[1].SAs() {
+		if st.ID == rekeyed.ID && st.Seq != 0 {
+			t.Errorf("after rekeying at %d", st.Seq)
+		}
+	}
 }
 
 // TestRubbish: what is no IP packet is dropped, from the TUN as from the peer.

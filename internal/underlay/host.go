@@ -183,17 +183,24 @@ func (h *Host) Drops() []ipsec.Counter { return h.drops.list() }
 // NotifyTooBig implements Underlay.
 func (h *Host) NotifyTooBig(f func(TooBig)) { h.tooBig.Store(&f) }
 
-// MTU implements Underlay. It asks the kernel, so it follows changes.
+// MTU implements Underlay. It asks the kernel, so it follows changes; and by a
+// socket of ours, so it asks in their network namespace.
 func (h *Host) MTU() int {
 	const usual = 1500
-	if h.device == "" {
+	ifr, err := unix.NewIfreq(h.device)
+	if h.device == "" || err != nil {
 		return usual
 	}
-	ifi, err := net.InterfaceByName(h.device)
-	if err != nil || ifi.MTU < 68 {
-		return usual
+	for f := range h.natt {
+		if len(h.natt[f]) == 0 {
+			continue
+		}
+		cerr := h.natt[f][0].raw.Control(func(fd uintptr) { err = unix.IoctlIfreq(int(fd), unix.SIOCGIFMTU, ifr) })
+		if mtu := int(ifr.Uint32()); cerr == nil && err == nil && mtu >= 68 {
+			return min(mtu, 65535)
+		}
 	}
-	return min(ifi.MTU, 65535)
+	return usual
 }
 
 // deviceOf returns the device that holds one of addrs.
