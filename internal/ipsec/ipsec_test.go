@@ -10,7 +10,7 @@ import (
 
 func TestSecretNeverPrints(t *testing.T) {
 	s := NewSecret([]byte("hunter2hunter2"))
-	holder := struct{ Key Secret }{s}
+	holder := struct{ Key, key Secret }{s, s}
 	asJSON, err := json.Marshal(holder)
 	if err != nil {
 		t.Fatal(err)

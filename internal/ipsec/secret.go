@@ -7,26 +7,38 @@ import (
 
 // Secret holds key material. Nothing that prints, logs or marshals it can show
 // more than its length; Bytes is the only way to the octets. Copies share the
-// octets, so one Wipe clears them all.
-type Secret struct{ b []byte }
+// octets, so one Wipe clears them all. The zero value is an empty secret.
+type Secret struct {
+	// Behind a pointer, because package fmt does not ask the methods of a
+	// value that it finds in an unexported field of something larger, and
+	// prints what it sees: of a pointer, the address.
+	p *octets
+}
+
+type octets struct{ b []byte }
 
 // NewSecret takes ownership of b.
-func NewSecret(b []byte) Secret { return Secret{b} }
+func NewSecret(b []byte) Secret { return Secret{&octets{b}} }
 
 // Bytes returns the octets themselves, not a copy.
-func (s Secret) Bytes() []byte { return s.b }
+func (s Secret) Bytes() []byte {
+	if s.p == nil {
+		return nil
+	}
+	return s.p.b
+}
 
 // Len returns the number of octets.
-func (s Secret) Len() int { return len(s.b) }
+func (s Secret) Len() int { return len(s.Bytes()) }
 
 // Equal compares in time that depends only on the lengths.
-func (s Secret) Equal(t Secret) bool { return subtle.ConstantTimeCompare(s.b, t.b) == 1 }
+func (s Secret) Equal(t Secret) bool { return subtle.ConstantTimeCompare(s.Bytes(), t.Bytes()) == 1 }
 
 // Wipe overwrites the octets with zeros.
-func (s Secret) Wipe() { clear(s.b) }
+func (s Secret) Wipe() { clear(s.Bytes()) }
 
 // String says how long the secret is.
-func (s Secret) String() string { return fmt.Sprintf("secret(%d octets)", len(s.b)) }
+func (s Secret) String() string { return fmt.Sprintf("secret(%d octets)", s.Len()) }
 
 // Format implements fmt.Formatter for every verb, so that no flag prints octets.
 func (s Secret) Format(f fmt.State, _ rune) { f.Write([]byte(s.String())) }
