@@ -9,23 +9,25 @@ import (
 // more than its length; Bytes is the only way to the octets. Copies share the
 // octets, so one Wipe clears them all. The zero value is an empty secret.
 type Secret struct {
-	// Behind a pointer, because package fmt does not ask the methods of a
-	// value that it finds in an unexported field of something larger, and
-	// prints what it sees: of a pointer, the address.
-	p *octets
+	// Package fmt does not ask the methods of a value that it finds in an
+	// unexported field of something larger, and prints what it sees. Through
+	// a pointer to a struct or slice it may still look (%s in a struct does),
+	// never through two: of these, it prints the address.
+	p **[]byte
 }
 
-type octets struct{ b []byte }
-
 // NewSecret takes ownership of b.
-func NewSecret(b []byte) Secret { return Secret{&octets{b}} }
+func NewSecret(b []byte) Secret {
+	p := &b
+	return Secret{&p}
+}
 
 // Bytes returns the octets themselves, not a copy.
 func (s Secret) Bytes() []byte {
 	if s.p == nil {
 		return nil
 	}
-	return s.p.b
+	return **s.p
 }
 
 // Len returns the number of octets.
