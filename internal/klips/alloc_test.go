@@ -86,6 +86,30 @@ func TestNoAllocations(t *testing.T) {
 	}
 }
 
+// TestIdleMemory: one worker of each direction, before any load, stays below
+// 2 MB (datapath.md 7.7); the receive buffers of the underlay, 128 KB at first,
+// come on top.
+func TestIdleMemory(t *testing.T) {
+	g := newLab(t, Options{})
+	connect(t, g, tunnel4())
+	a, b := ports(inner4)
+	p := udp(a, b, 64)
+	res := testing.Benchmark(func(bench *testing.B) {
+		for bench.Loop() {
+			w := newEgress(g[0].Plane, g[0].devices[0], new(sink), 0)
+			w.out, w.at = new(sink), now()
+			n := copy(w.buf[slack+tun.HeaderLen:], p)
+			w.read(tun.HeaderLen + n)
+			newIngress(g[1].Plane, g[1].devices[0], nil, new(sink))
+		}
+	})
+	if got := res.AllocedBytesPerOp(); got > 2<<20-2<<16 {
+		t.Errorf("%d octets per worker", got)
+	} else {
+		t.Logf("%d octets per worker", got)
+	}
+}
+
 // BenchmarkPath is everything but the kernel: TUN read to TUN write.
 func BenchmarkPath(b *testing.B) {
 	src, dst := ports(inner4)

@@ -51,7 +51,8 @@ func (s *sad) lookup(spi ipsec.SPI, proto ipsec.Proto, dst netip.Addr) *inSA {
 
 var errFull = errors.New("no SPI is free")
 
-// reserve takes a random free slot and returns its SPI.
+// reserve takes a random free slot and returns its SPI. It keeps to the lower
+// slots, twice as many as are in use, so that few tunnels need few chunks.
 func (s *sad) reserve(rand io.Reader) (ipsec.SPI, error) {
 	if s.free == 0 {
 		return 0, errFull
@@ -61,9 +62,13 @@ func (s *sad) reserve(rand io.Reader) (ipsec.SPI, error) {
 		return 0, fmt.Errorf("random SPI: %w", err)
 	}
 	r := binary.BigEndian.Uint32(b[:])
-	n := r & slotMask
+	mask := uint32(chunkLen - 1)
+	for used := 1<<slotBits - s.free; int(mask) < 2*used && mask < slotMask; {
+		mask = mask<<1 | 1
+	}
+	n := r & mask
 	for s.taken[n/64]&(1<<(n%64)) != 0 {
-		n = (n + 1) & slotMask
+		n = (n + 1) & mask
 	}
 	s.taken[n/64] |= 1 << (n % 64)
 	s.free--
