@@ -11,10 +11,7 @@ import (
 // is wrong. An error of one connection does not keep the others from starting;
 // it is told here, and again in the log.
 func (s *setup) checkFiles() error {
-	file, err := config.Load(s.at.conf)
-	if err != nil {
-		return fail(whack.ExitConfig, "%w -- `start' aborted", err)
-	}
+	file := config.Load(s.at.conf)
 	for _, p := range file.Errors {
 		if p.Conn == "" {
 			return fail(whack.ExitConfig, "%w -- `start' aborted", p)

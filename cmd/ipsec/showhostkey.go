@@ -6,6 +6,7 @@ import (
 	"crypto/rsa"
 	"fmt"
 	"io"
+	"path/filepath"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -68,10 +69,9 @@ type hostKey struct {
 
 // findHostKey finds the entry without index, or the one that has index id.
 func findHostKey(file, id string) (hostKey, error) {
-	secrets, err := config.LoadSecretsFile(file)
-	if err != nil {
-		return hostKey{}, err
-	}
+	secrets := config.ParseSecrets(config.OS{}, file, config.SecretsOptions{
+		PrivateDir: filepath.Join(where().conf, "ipsec.d", "private"),
+	})
 	var found []hostKey
 	for _, e := range secrets.Entries {
 		if e.Kind != config.SecretPrivate {

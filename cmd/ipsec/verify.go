@@ -129,12 +129,7 @@ func checkTun(context.Context, places) []finding {
 
 func checkConfig(_ context.Context, at places) []finding {
 	f := finding{Label: "Checking " + at.confFile(), Verdict: verdictOK}
-	file, err := config.Load(at.conf)
-	if err != nil {
-		f.Verdict = verdictFailed
-		f.Advice = []string{err.Error()}
-		return []finding{f}
-	}
+	file := config.Load(at.conf)
 	for _, p := range file.Errors {
 		f.Verdict = verdictFailed
 		f.Advice = append(f.Advice, p.Error())
@@ -152,11 +147,7 @@ func checkSecrets(_ context.Context, at places) []finding {
 	key := finding{Label: "Checking for private key (" + at.secrets() + ")", Verdict: verdictMissing,
 		Advice: []string{"`ipsec newhostkey' makes one; connections with authby=secret need none"}}
 	perm := finding{Label: "Checking owner and mode of " + at.secrets(), Verdict: verdictOK}
-	secrets, err := config.LoadSecrets(at.conf)
-	if err != nil {
-		perm.Verdict, perm.Advice = verdictFailed, []string{err.Error()}
-		return []finding{key, perm}
-	}
+	secrets := config.LoadSecrets(at.conf, &config.Load(at.conf).Setup)
 	for _, e := range secrets.Entries {
 		if e.Kind == config.SecretPrivate {
 			key.Verdict, key.Advice = verdictOK, nil
