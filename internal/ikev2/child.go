@@ -160,12 +160,22 @@ func (s *step) useChild(c *child) {
 	}
 }
 
+// useSuccessor moves outbound traffic to the pair that took over from old.
+func (s *step) useSuccessor(old *child) {
+	for _, c := range s.children {
+		if c.replaces == old.serial {
+			s.useChild(c)
+		}
+	}
+}
+
 // childLimit is what happens at a soft or hard limit of a pair.
 func (s *step) childLimit(c *child, hard bool) {
 	switch {
 	case hard && c.state == childUp:
 		s.deleteChild(c, &ike.Failure{Reason: ike.ReasonOther, Why: "IPsec SA expired"})
-	case hard:
+	case hard: // the peer has rekeyed it and never deleted it
+		s.useSuccessor(c)
 		s.deleteReplaced(c)
 	case c.conn.Rekey:
 		s.rekeyChild(c)

@@ -83,11 +83,7 @@ func (s *step) deleteChildren(ps wire.Payloads) []wire.Payload {
 func (s *step) peerDeletesChild(c *child) {
 	s.rivalGone(c)
 	if c.state != childUp {
-		for _, n := range s.children {
-			if n.replaces == c.serial {
-				s.useChild(n)
-			}
-		}
+		s.useSuccessor(c)
 	}
 	s.dropChild(c, nil, true)
 }

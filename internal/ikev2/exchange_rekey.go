@@ -199,26 +199,36 @@ func (t *rekeyTask) complete(s *step, chosen suite.Chosen, spi uint64, nr []byte
 	}
 	s.handOver(n)
 	s.queue(&byeTask{})
-	s.obeyDelete()
+	s.startSuccessor()
 }
 
 // lose lets the peer's rekeying stand.
 func (t *rekeyTask) lose(s *step) {
+	t.concede(s)
+	s.startSuccessor()
+}
+
+func (t *rekeyTask) concede(s *step) {
 	s.finish(t)
 	r := t.rival.sa
 	t.rival = nil
 	s.handOver(r)
-	s.obeyDelete()
 }
 
-// obeyDelete carries out a Delete that came while it was not known which IKE
-// SA would be left.
-func (s *step) obeyDelete() {
+// startSuccessor lets the successor begin what waited here, or carry out a
+// Delete that came while it was not known which IKE SA would be left.
+func (s *step) startSuccessor() {
+	var ev ike.Event = ike.TimeUp{}
 	if s.deleteWanted {
-		s.deleteWanted = false
-		s.out = s.successor.Step(s.now, ike.Delete{}, s.out)
-		s.emit(ike.Adopt{Machine: s.successor})
+		s.deleteWanted, ev = false, ike.Delete{}
 	}
+	s.tellSuccessor(ev)
+}
+
+// tellSuccessor steps the successor, and has its Deadline read anew.
+func (s *step) tellSuccessor(ev ike.Event) {
+	s.out = s.successor.Step(s.now, ev, s.out)
+	s.emit(ike.Adopt{Machine: s.successor})
 }
 
 // heir is a new IKE SA made by rekeying this one; first says that we asked for
@@ -271,7 +281,7 @@ func (s *step) claim() {
 	}
 	st := &step{SA: p, now: s.now, out: s.out}
 	if t, ok := p.active.(*rekeyTask); ok && t.rival != nil && t.rival.sa == s.SA {
-		t.lose(st)
+		t.concede(st)
 		st.emit(ike.Adopt{Machine: p})
 	}
 	s.out = st.out
@@ -339,10 +349,11 @@ func (s *step) answerRekeyIKE(c suite.Chosen, number uint8, spiI uint64, ni []by
 		n.predecessor = s.SA
 		n.giveUp = s.now.Add(replacedLife)
 		s.emit(ike.Adopt{Machine: n})
-	case ours:
-		s.finish(t)
-		s.handOver(n)
 	default:
+		if ours {
+			s.finish(t) // nobody knows of it yet
+		}
 		s.handOver(n)
+		s.startSuccessor()
 	}
 }

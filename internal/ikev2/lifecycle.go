@@ -174,8 +174,7 @@ func (s *step) delete(ev ike.Delete) {
 func (s *step) addChild(ev ike.AddChild) {
 	switch s.state {
 	case stateReplaced:
-		s.successor.tasks = append(s.successor.tasks, waiting{task: &createTask{conn: ev.Conn, trigger: ev.Trigger}})
-		s.emit(ike.Adopt{Machine: s.successor})
+		s.tellSuccessor(ev)
 	case stateClosing, stateLinger:
 		s.reportOf(ev.Conn, s.serial, ike.Failed{Why: &ike.Failure{Reason: ike.ReasonDeleted, Why: "the IKE SA is being deleted"}})
 	default:

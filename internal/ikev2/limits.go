@@ -62,6 +62,10 @@ const (
 	// Nothing depends on it: the peer's liveness check finds out as well.
 	byeTotal = 8 * time.Second
 
+	// maxWait is where doubling ends: within the same total a path that loses
+	// every third packet gets 18 chances instead of 7.
+	maxWait = 4 * time.Second
+
 	// jitterPercent keeps peers that started together apart, freeswan.md 6.5.
 	jitterPercent = 10
 

@@ -50,6 +50,12 @@ type node struct {
 	nextSPI  ipsec.SPI
 	serial   uint32
 	reports  []ike.Report
+	at       []time.Duration       // when
+	out      map[uint32]ipsec.SAID // outbound SA of each Child SA that is up
+	use      ipsec.SAID            // where outbound traffic goes now
+	seen     map[ipsec.SAID]bool   // inbound SAs that traffic came on
+	had      map[ipsec.SAID]bool   // SAs ever installed
+	fresh    map[ipsec.SAID]bool   // outbound SAs of new pairs that we answered
 	jobs     []heldJob
 	holdJobs bool
 	keyring
@@ -142,7 +148,7 @@ func newPair(t *testing.T, seed byte) *pair {
 }
 
 func newNode(p *pair, name, addr string, seed byte) *node {
-	n := &node{p: p, name: name, addr: netip.MustParseAddrPort(addr), plane: map[ipsec.SAID]ipsec.SA{}, nextSPI: ipsec.SPI(seed)<<12 + 0x1000}
+	n := &node{p: p, name: name, addr: netip.MustParseAddrPort(addr), plane: map[ipsec.SAID]ipsec.SA{}, out: map[uint32]ipsec.SAID{}, seen: map[ipsec.SAID]bool{}, had: map[ipsec.SAID]bool{}, fresh: map[ipsec.SAID]bool{}, nextSPI: ipsec.SPI(seed)<<12 + 0x1000}
 	n.psk = "correct horse battery staple"
 	n.cfg = &Config{
 		PAD: n, Rand: rand.NewChaCha8([32]byte{seed}), SPIs: n,
@@ -191,6 +197,7 @@ func (n *node) perform(m ike.Machine, actions []ike.Action) {
 				n.p.t.Errorf("%s: SA %s installed twice", n.name, old.ID)
 			}
 			n.plane[a.SA.ID] = a.SA
+			n.had[a.SA.ID] = true
 		case ike.Remove:
 			delete(n.plane, a.ID)
 		case ike.Adopt:
@@ -200,11 +207,84 @@ func (n *node) perform(m ike.Machine, actions []ike.Action) {
 		case ike.Done:
 			n.machines = slices.DeleteFunc(n.machines, func(x ike.Machine) bool { return x == m })
 		case ike.Report:
-			n.reports = append(n.reports, a)
+			n.reports, n.at = append(n.reports, a), append(n.at, n.p.now.Sub(epoch))
+			n.route(a)
 		}
 	}
 	if !n.holdJobs {
 		n.work()
+	}
+}
+
+// route does what the connection table does with reports about Child SAs.
+func (n *node) route(r ike.Report) {
+	switch f := r.Fact.(type) {
+	case ike.ChildUp:
+		if _, twice := n.out[r.Serial]; twice {
+			n.p.t.Errorf("%s: Child SA #%d is up twice", n.name, r.Serial)
+		}
+		n.out[r.Serial] = f.Out
+		n.fresh[f.Out] = f.Rekeyed == 0 && !f.Initiator
+		if f.Use {
+			n.use = f.Out
+		}
+	case ike.ChildUse:
+		n.use = n.out[r.Serial]
+	case ike.ChildDown:
+		if _, ok := n.out[r.Serial]; !ok {
+			n.p.t.Errorf("%s: Child SA #%d went down but was never up", n.name, r.Serial)
+		}
+		delete(n.out, r.Serial)
+		if n.use == f.Out {
+			n.use = ipsec.SAID{}
+			if f.Replaced {
+				n.p.t.Fatalf("%s: Child SA #%d was replaced while traffic was on it at %s\n%s", n.name, r.Serial, n.p.now.Sub(epoch), n.p)
+			}
+		}
+	}
+}
+
+// excused reports whether packets may be lost by right: a responder may send on
+// a new pair before its answer has arrived, and a pair that was really deleted
+// is in use until the Delete arrives.
+func (n *node) excused(o *node) bool {
+	if n.fresh[n.use] && !o.had[n.use] {
+		return true
+	}
+	for _, r := range o.reports {
+		if d, ok := r.Fact.(ike.ChildDown); ok && d.In == n.use && !d.Replaced {
+			return true
+		}
+	}
+	return false
+}
+
+// traffic sends one packet each way. Whatever IKE is doing, an SA that one end
+// sends on must be one that the other receives on.
+func (p *pair) traffic() {
+	p.t.Helper()
+	for _, n := range []*node{p.west, p.east} {
+		if n.use == (ipsec.SAID{}) {
+			continue
+		}
+		o := p.other(n)
+		if n.excused(o) {
+			continue
+		}
+		if sa, ok := o.plane[n.use]; !ok || sa.Dir != ipsec.In {
+			p.t.Fatalf("%s sends on %s, which %s does not have\n%s", n.name, n.use, o.name, p)
+		}
+		if sa, ok := n.plane[n.use]; !ok || sa.Dir != ipsec.Out {
+			p.t.Fatalf("%s has traffic on %s, which it does not have itself\n%s", n.name, n.use, p)
+		}
+		if !o.seen[n.use] {
+			o.seen[n.use] = true
+			for _, m := range o.machines {
+				if s := m.(*SA); s.childByIn(n.use) != nil {
+					o.step(m, ike.Plane{Event: ipsec.FirstUse{ID: n.use}})
+				}
+			}
+		}
 	}
 }
 
@@ -346,8 +426,8 @@ func (p *pair) check(n int) {
 func (p *pair) String() string {
 	var b strings.Builder
 	for _, n := range []*node{p.west, p.east} {
-		for _, r := range n.reports {
-			fmt.Fprintf(&b, "%s #%d %T %s\n", n.name, r.Serial, r.Fact, r.Fact)
+		for i, r := range n.reports {
+			fmt.Fprintf(&b, "%8.3f %s #%d %T %s\n", n.at[i].Seconds(), n.name, r.Serial, r.Fact, r.Fact)
 		}
 		for _, m := range n.machines {
 			s := m.(*SA)

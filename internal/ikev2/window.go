@@ -97,7 +97,7 @@ func (s *step) expectReply(id uint32, x ike.ExchangeType, msg []byte) {
 }
 
 // retransmit sends the pending request again, or gives up when its time is
-// over. Waiting times double.
+// over. Waiting times double, up to a point.
 func (s *step) retransmit() {
 	p := s.win.pending
 	if !s.now.Before(p.giveUp) {
@@ -105,7 +105,7 @@ func (s *step) retransmit() {
 		return
 	}
 	p.count++
-	p.wait *= 2
+	p.wait = max(min(2*p.wait, maxWait), p.wait)
 	wait := s.jitter(p.wait)
 	if rest := p.giveUp.Sub(s.now); wait > rest {
 		wait = rest
