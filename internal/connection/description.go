@@ -62,8 +62,8 @@ func join(l, r ipsec.TS) []ipsec.Selector {
 		return nil
 	}
 	var list []ipsec.Selector
-	for _, src := range prefixes(l.Start, l.End) {
-		for _, dst := range prefixes(r.Start, r.End) {
+	for _, src := range l.Prefixes() {
+		for _, dst := range r.Prefixes() {
 			list = append(list, ipsec.Selector{Src: src, Dst: dst, Proto: max(l.Proto, r.Proto),
 				SrcPorts: canonical(l.Ports), DstPorts: canonical(r.Ports)})
 		}
@@ -79,41 +79,17 @@ func canonical(p ipsec.Ports) ipsec.Ports {
 	return p
 }
 
-// prefixes covers an address range with the fewest prefixes, in order.
-func prefixes(start, end netip.Addr) []netip.Prefix {
-	var list []netip.Prefix
-	for start.Is4() == end.Is4() && start.Compare(end) <= 0 {
-		bits := start.BitLen()
-		for bits > 0 {
-			wider := netip.PrefixFrom(start, bits-1).Masked()
-			if wider.Addr() != start || last(wider).Compare(end) > 0 {
-				break
-			}
-			bits--
-		}
-		p := netip.PrefixFrom(start, bits)
-		list = append(list, p)
-		start = last(p).Next()
-		if !start.IsValid() {
-			break
-		}
-	}
-	return list
-}
-
-func last(p netip.Prefix) netip.Addr { return ipsec.TSOf(p, 0, ipsec.Ports{}).End }
-
 // remotePrefixes lists what its routes cover, in the order of the selectors.
 func (d *Description) remotePrefixes() []netip.Prefix {
 	var list []netip.Prefix
 	for _, ts := range d.Remote.TS {
-		list = append(list, prefixes(ts.Start, ts.End)...)
+		list = append(list, ts.Prefixes()...)
 	}
 	return list
 }
 
-// hop is the next hop of its routes; invalid if there is none to name.
-func (d *Description) hop() netip.Addr {
+// Hop is the next hop of its routes; invalid if there is none to name.
+func (d *Description) Hop() netip.Addr {
 	if d.NextHop.IsValid() {
 		return d.NextHop
 	}
@@ -123,8 +99,8 @@ func (d *Description) hop() netip.Addr {
 	return netip.Addr{}
 }
 
-// policyWords is the policy as Pluto's status writes it.
-func (d *Description) policyWords(up bool) string {
+// PolicyWords is the policy as Pluto's status writes it.
+func (d *Description) PolicyWords(up bool) string {
 	var words []string
 	add := func(on bool, word string) {
 		if on {

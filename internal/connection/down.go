@@ -55,14 +55,19 @@ func starts(d *Description) bool { return d.Auto == config.AutoStart }
 
 // script hands a verb of updown to the runtime.
 func (t *Table) script(c *conn, base string) {
-	suffix := "-host"
-	if !c.Local.Host {
-		suffix = "-client"
+	t.do(Updown{c.Description, c.Verb(base)})
+}
+
+// Verb is a verb of updown with the suffix that says what is behind us.
+func (d *Description) Verb(base string) string {
+	verb := base + "-host"
+	if !d.Local.Host {
+		verb = base + "-client"
 	}
-	if len(c.Local.TS) > 0 && c.Local.TS[0].Start.Is6() {
-		suffix += "-v6"
+	if len(d.Local.TS) > 0 && d.Local.TS[0].Start.Is6() {
+		verb += "-v6"
 	}
-	t.do(Updown{c.Description, base + suffix})
+	return verb
 }
 
 // callDown runs the user's script with down, if it ran with up before.

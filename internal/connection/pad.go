@@ -19,8 +19,8 @@ func (t *Table) Between(local, remote netip.Addr) []*ike.Conn {
 // Identified implements ike.PAD.
 func (t *Table) Identified(local, remote netip.Addr, peer, want ike.ID) []*ike.Conn {
 	return t.candidates(local, remote, func(c *conn) bool {
-		return (c.Remote.ID.Kind == ike.IDNone || c.Remote.ID == peer) &&
-			(want.Kind == ike.IDNone || c.Local.ID == want)
+		return (c.Remote.ID.Kind == ike.IDNone || c.Remote.ID.Equal(peer)) &&
+			(want.Kind == ike.IDNone || c.Local.ID.Equal(want))
 	})
 }
 
@@ -129,7 +129,7 @@ func (t *Table) Siblings(conn *ike.Conn) []*ike.Conn {
 func (t *Table) related(c, x *conn) bool {
 	return x.Version == c.Version && x.Local.Addr == c.Local.Addr && x.Local.ID == c.Local.ID &&
 		(x.Template && x.Remote.Addr.Is4() == c.Remote.Addr.Is4() || x.Remote.Addr == c.Remote.Addr) &&
-		(x.Remote.ID.Kind == ike.IDNone || x.Remote.ID == c.Remote.ID || c.Remote.ID.Kind == ike.IDNone) &&
+		(x.Remote.ID.Kind == ike.IDNone || x.Remote.ID.Equal(c.Remote.ID) || c.Remote.ID.Kind == ike.IDNone) &&
 		slices.Equal(x.Local.Auth, c.Local.Auth) && slices.Equal(x.Remote.Auth, c.Remote.Auth)
 }
 

@@ -30,7 +30,7 @@ func (t *Table) unroutable(c *conn) (int, string) {
 	case !c.Oriented:
 		return codeOrient, fmt.Sprintf("%s: we have no ipsecN interface for either end of this connection", c.Title())
 	case c.Template:
-		return codeRoute, fmt.Sprintf("cannot route template policy of %s", c.policyWords(c.up))
+		return codeRoute, fmt.Sprintf("cannot route template policy of %s", c.PolicyWords(c.up))
 	}
 	if x := t.routeConflict(c); x != nil {
 		return codeRoute, fmt.Sprintf("%s: cannot route -- route already in use for %s", c.Title(), x.Title())
@@ -47,7 +47,7 @@ func (t *Table) routeConflict(c *conn) *conn {
 		mine[p.String()] = true
 	}
 	for _, x := range t.conns {
-		if x == c || !x.state.Routed() || x.Virtual == c.Virtual && x.hop() == c.hop() {
+		if x == c || !x.state.Routed() || x.Virtual == c.Virtual && x.Hop() == c.Hop() {
 			continue
 		}
 		for _, p := range x.remotePrefixes() {

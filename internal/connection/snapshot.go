@@ -14,7 +14,6 @@ type View struct {
 	State       State
 	Routing     string // the word of the status report
 	Up          bool
-	Policy      string // the words of the status report
 	Owner       uint32 // Child SA that owns the eroute, or 0
 	NewestIKE   uint32
 	NewestChild uint32
@@ -59,8 +58,7 @@ func (t *Table) Views() []View {
 }
 
 func (t *Table) view(c *conn, owners map[string]bool) View {
-	v := View{Description: c.Description, State: c.state, Routing: c.state.word(), Up: c.up,
-		Policy: c.policyWords(c.up), RetryAt: c.retryAt, Tries: c.tries, Failure: c.last}
+	v := View{Description: c.Description, State: c.state, Routing: c.state.word(), Up: c.up, RetryAt: c.retryAt, Tries: c.tries, Failure: c.last}
 	if c.state == Initiating && c.joined == nil {
 		v.Routing = Unrouted.word() // between attempts nothing is held
 	}
@@ -123,3 +121,19 @@ func (t *Table) IKEs() []IKEView {
 
 // Policies returns the SPD as last told. It must not be changed.
 func (t *Table) Policies() []ipsec.Policy { return t.policies }
+
+// Routes returns the kernel routes as last told. It must not be changed.
+func (t *Table) Routes() []KernelRoute { return t.routes }
+
+// Carrier returns the number of the IKE SA that a Child SA with that SAID, of
+// either direction, rides on; 0 if there is none.
+func (t *Table) Carrier(id ipsec.SAID) uint32 {
+	for _, c := range t.conns {
+		for _, ch := range c.children {
+			if ch.up.In == id || ch.up.Out == id {
+				return ch.ike
+			}
+		}
+	}
+	return 0
+}

@@ -108,7 +108,7 @@ func (t *Table) desiredRoutes() []KernelRoute {
 		}
 		for _, p := range c.remotePrefixes() {
 			r := KernelRoute{Prefix: p, Device: c.Virtual, MTU: c.MTU, Metric: c.Metric}
-			if h := c.hop(); h.Is4() == p.Addr().Is4() {
+			if h := c.Hop(); h.Is4() == p.Addr().Is4() {
 				r.NextHop = h
 			}
 			if c.SourceIP.IsValid() && c.SourceIP.Is4() == p.Addr().Is4() {

@@ -49,11 +49,11 @@ func (f *Fake) SetRoutes(want []Route, devices []string) error {
 	return nil
 }
 
-// Routes returns what SetRoutes has set.
-func (f *Fake) Routes() []Route {
+// Routes implements Host.
+func (f *Fake) Routes([]string) ([]Route, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return slices.Clone(f.routes)
+	return slices.Clone(f.routes), nil
 }
 
 // SetDevice implements Host.

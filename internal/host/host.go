@@ -29,6 +29,8 @@ type Host interface {
 	// the same prefix and metric gives way, once and for all (R17.6). Routes
 	// that cannot be set are named in the error; the others are set.
 	SetRoutes(want []Route, devices []string) error
+	// Routes lists our routes through devices, halves as halves.
+	Routes(devices []string) ([]Route, error)
 	// SetDevice brings a tunnel device up with that MTU (0: as it is) and
 	// exactly those addresses, each alone in its prefix.
 	SetDevice(name string, mtu int, addrs []netip.Addr) error

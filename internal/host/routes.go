@@ -23,12 +23,7 @@ type installed struct {
 // SetRoutes implements Host.
 func (h *Linux) SetRoutes(want []Route, devices []string) error {
 	want = halves(want)
-	index := map[string]int{}
-	for _, d := range devices {
-		if l, err := h.nl.LinkByName(d); err == nil {
-			index[d] = l.Attrs().Index
-		}
-	}
+	index := h.indexes(devices)
 	have, err := h.ours(index)
 	if err != nil {
 		return err
@@ -51,6 +46,27 @@ func (h *Linux) SetRoutes(want []Route, devices []string) error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// Routes implements Host.
+func (h *Linux) Routes(devices []string) ([]Route, error) {
+	have, err := h.ours(h.indexes(devices))
+	list := make([]Route, len(have))
+	for i, r := range have {
+		list[i] = r.Route
+	}
+	return list, err
+}
+
+// indexes finds the devices that are there.
+func (h *Linux) indexes(devices []string) map[string]int {
+	index := map[string]int{}
+	for _, d := range devices {
+		if l, err := h.nl.LinkByName(d); err == nil {
+			index[d] = l.Attrs().Index
+		}
+	}
+	return index
 }
 
 // same reports whether the kernel keeps only one of the two routes.

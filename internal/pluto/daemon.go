@@ -1,0 +1,208 @@
+package pluto
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"runtime"
+	"sync"
+	"time"
+
+	"cygnet/internal/config"
+	"cygnet/internal/connection"
+	"cygnet/internal/ike"
+	"cygnet/internal/ikev2"
+	"cygnet/internal/suite"
+	"cygnet/internal/underlay"
+	"cygnet/internal/whack"
+)
+
+// ErrRunning says that another daemon holds the lock of this RunDir.
+var ErrRunning = errors.New("another pluto is running")
+
+// Daemon is a running key daemon. Make it with New; all fields but the first
+// block belong to the goroutine of Run.
+type Daemon struct {
+	o        Options
+	log      *slog.Logger
+	commands chan func()   // run in the loop
+	ended    chan struct{} // closed when Run returns
+	stop     context.CancelCauseFunc
+
+	table    *connection.Table
+	cfg      *ikev2.Config
+	gate     *ikev2.Gate
+	machines map[uint32]ike.Machine // by serial
+	bySPI    map[spiKey]ike.Machine
+	states   map[uint32]ike.State // newest step of each IKE SA that is not established
+	serial   uint32
+	timers   timers
+	queue    []toMachine // events for machines, in order
+	backlog  []job
+
+	file      *config.File
+	names     map[string]netip.Addr
+	links     []*link // attached devices
+	datagrams chan underlay.Datagram
+	readers   sync.WaitGroup
+	workers   *workers
+	rescanAt  time.Time
+	batching  bool // at start: policies and routes wait until all are known
+	forwarded []forwarded
+	deaf      bool // after unlisten
+	stopping  bool
+	started   bool
+	debug     map[string]bool
+	myID      ike.ID
+	loaded    map[string]*config.File // where each connection was read
+
+	waiters    map[uint64]chan whack.Reply
+	lastWaiter uint64
+	scripts    map[scriptKey]*scriptQueue
+	scriptDone chan scriptEnd
+	faults     map[faultKey]error
+	lock       *os.File
+	server     *whack.Server
+}
+
+// spiKey finds a machine by the SPI that is ours.
+type spiKey struct {
+	spi       uint64
+	initiator bool // we initiated
+}
+
+type toMachine struct {
+	serial uint32
+	event  ike.Event
+}
+
+// New checks the options and the algorithms.
+func New(o Options) (*Daemon, error) {
+	if o.Config == nil || o.Keys == nil || o.Plane == nil || o.Host == nil {
+		return nil, errors.New("pluto: Config, Keys, Plane and Host must be given")
+	}
+	if o.Rand == nil {
+		o.Rand = rand.Reader
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if err := suite.SelfTest(); err != nil {
+		return nil, fmt.Errorf("self test: %w", err)
+	}
+	d := &Daemon{o: o, log: o.Log, commands: make(chan func()), ended: make(chan struct{}),
+		table: connection.NewTable(), machines: map[uint32]ike.Machine{}, bySPI: map[spiKey]ike.Machine{},
+		states: map[uint32]ike.State{}, datagrams: make(chan underlay.Datagram), debug: map[string]bool{},
+		waiters: map[uint64]chan whack.Reply{}, scripts: map[scriptKey]*scriptQueue{},
+		scriptDone: make(chan scriptEnd), faults: map[faultKey]error{},
+		loaded: map[string]*config.File{}}
+	d.cfg = &ikev2.Config{PAD: d.table, Rand: o.Rand, SPIs: spiSource{o.Plane}, NextSerial: d.nextSerial,
+		UseInitialContact: d.table.Alone}
+	return d, nil
+}
+
+func (d *Daemon) nextSerial() uint32 {
+	d.serial++
+	return d.serial
+}
+
+// Run starts up, serves until ctx ends or a command stops it, and cleans up.
+// It returns nil after an orderly end.
+func (d *Daemon) Run(ctx context.Context) error {
+	ctx, d.stop = context.WithCancelCause(ctx)
+	defer close(d.ended)
+	if err := d.takeLock(); err != nil {
+		return err
+	}
+	defer d.releaseLock()
+	d.log.Info(fmt.Sprintf("Starting Pluto (Cygnet Version %s)", d.o.Version))
+	file, err := d.o.Config("")
+	if err != nil {
+		return err
+	}
+	names := d.resolve(ctx, file)
+	d.configure(file, names)
+	n := file.Setup.Helpers
+	if n <= 0 {
+		n = runtime.NumCPU()
+	}
+	d.workers = startWorkers(n, ike.Env{Rand: d.o.Rand, Keys: d.o.Keys})
+	defer func() { d.workers.stop() }()
+	defer d.cleanUp()
+	if err := d.startUp(); err != nil {
+		return err
+	}
+	if d.server != nil {
+		go d.server.Serve()
+	}
+	d.loop(ctx)
+	d.log.Info("shutting down")
+	d.sayGoodbye()
+	return nil
+}
+
+// startUp attaches devices and queues all auto= work. Policies and routes are
+// set once, when all of them are known: what a crashed daemon left standing
+// is replaced by what belongs there, with nothing between.
+func (d *Daemon) startUp() error {
+	d.loadSecrets()
+	if err := d.attachAll(); err != nil {
+		return err
+	}
+	d.batching = true
+	d.loadAll()
+	d.batching = false
+	d.setPolicies()
+	d.setRoutes()
+	d.forwarding()
+	if err := d.listen(); err != nil {
+		return err
+	}
+	d.initiateAll()
+	d.drain()
+	d.started = true
+	d.log.Info("listening for IKE messages")
+	d.notify("READY=1")
+	if d.o.Ready != nil {
+		d.o.Ready()
+	}
+	return nil
+}
+
+func (d *Daemon) listen() error {
+	if d.o.RunDir == "" {
+		return nil
+	}
+	s := &whack.Server{Handle: d.handle, Refused: func(p whack.Peer, why string) {
+		d.log.Warn("control client refused: "+why, "uid", p.UID, "pid", p.PID)
+	}}
+	if err := s.Listen(filepath.Join(d.o.RunDir, "pluto.ctl")); err != nil {
+		return err
+	}
+	d.server = s
+	return nil
+}
+
+// call runs f in the loop and waits for it. It returns false if the daemon
+// has ended.
+func (d *Daemon) call(ctx context.Context, f func()) bool {
+	done := make(chan struct{})
+	select {
+	case d.commands <- func() { f(); close(done) }:
+	case <-ctx.Done():
+		return false
+	case <-d.ended:
+		return false
+	}
+	select {
+	case <-done:
+		return true
+	case <-d.ended:
+		return false
+	}
+}

@@ -1,0 +1,205 @@
+package pluto
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"cygnet/internal/connection"
+	"cygnet/internal/ike"
+	"cygnet/internal/ikev2"
+	"cygnet/internal/ipsec"
+)
+
+// Events for machines queue up and are served in order by drain, so that a
+// machine's actions are all carried out before the next one moves. What the
+// table asks of data plane, kernel and users is carried out at once.
+
+func (d *Daemon) enqueue(serial uint32, ev ike.Event) {
+	d.queue = append(d.queue, toMachine{serial, ev})
+}
+
+// drain serves the queue until it is empty.
+func (d *Daemon) drain() {
+	for len(d.queue) > 0 {
+		next := d.queue[0]
+		d.queue = d.queue[1:]
+		d.stepMachine(next.serial, next.event)
+	}
+}
+
+func (d *Daemon) stepMachine(serial uint32, ev ike.Event) {
+	m := d.machines[serial]
+	if m == nil {
+		return
+	}
+	actions := m.Step(time.Now(), ev, nil)
+	d.carryOut(m, actions)
+}
+
+// carryOut executes the actions of one step of m.
+func (d *Daemon) carryOut(m ike.Machine, actions []ike.Action) {
+	d.register(m)
+	for _, a := range actions {
+		switch a := a.(type) {
+		case ike.Send:
+			d.send(a)
+		case ike.KeepAlive:
+			d.keepAlive(a)
+		case ike.StartJob:
+			d.backlog = append(d.backlog, job{m.Serial(), a.ID, a.Job})
+		case ike.Install:
+			d.install(a.SA)
+		case ike.Remove:
+			d.removeSA(a.ID)
+		case ike.Adopt:
+			d.register(a.Machine)
+		case ike.Report:
+			d.report(m, a)
+		case ike.Done:
+			d.unregister(m)
+		}
+	}
+}
+
+// register makes m known by number and SPI, and sets its deadline.
+func (d *Daemon) register(m ike.Machine) {
+	d.machines[m.Serial()] = m
+	i, r := m.SPIs()
+	own := spiKey{r, false}
+	if m.Initiator() {
+		own = spiKey{i, true}
+	}
+	if own.spi != 0 {
+		d.bySPI[own] = m
+	}
+	d.timers.set(m.Serial(), m.Deadline())
+}
+
+func (d *Daemon) unregister(m ike.Machine) {
+	i, r := m.SPIs()
+	for _, k := range []spiKey{{i, true}, {r, false}} {
+		if d.bySPI[k] == m {
+			delete(d.bySPI, k)
+		}
+	}
+	delete(d.machines, m.Serial())
+	delete(d.states, m.Serial())
+	d.timers.set(m.Serial(), time.Time{})
+}
+
+func (d *Daemon) send(a ike.Send) {
+	l := d.linkOf(a.Local.Addr())
+	if l == nil {
+		d.debugf("raw", "| no device has %s any more", a.Local)
+		return
+	}
+	d.debugf("raw", "| sending %d octets to %s from %s", len(a.Msg), a.Remote, a.Local)
+	if err := l.wire.SendIKE(a.Local, a.Remote, a.Msg); err != nil {
+		d.log.Warn(fmt.Sprintf("ERROR: sending an IKE message to %s: %v", a.Remote, err))
+	}
+}
+
+func (d *Daemon) keepAlive(a ike.KeepAlive) {
+	if l := d.linkOf(a.Local.Addr()); l != nil {
+		l.wire.SendKeepalive(a.Local, a.Remote)
+	}
+}
+
+// faultKey marks an SA that the data plane has refused, until its ChildUp is
+// reported.
+type faultKey = ipsec.SAID
+
+func (d *Daemon) install(sa ipsec.SA) {
+	if err := d.o.Plane.AddSA(context.Background(), sa); err != nil {
+		d.log.Error(fmt.Sprintf("the data plane refuses SA %s: %v", sa.ID, err))
+		d.faults[sa.ID] = err
+	}
+}
+
+func (d *Daemon) removeSA(id ipsec.SAID) {
+	delete(d.faults, id)
+	if err := d.o.Plane.DeleteSA(context.Background(), id); err != nil && !errors.Is(err, ipsec.ErrNotFound) {
+		d.log.Error(fmt.Sprintf("the data plane cannot remove SA %s: %v", id, err))
+	}
+}
+
+// report logs a fact and tells the table. A Child SA that the data plane has
+// refused did not come up, whatever its machine believes.
+func (d *Daemon) report(m ike.Machine, r ike.Report) {
+	if up, ok := r.Fact.(ike.ChildUp); ok {
+		if err := errors.Join(d.faults[up.In], d.faults[up.Out]); err != nil {
+			d.enqueue(m.Serial(), ike.Delete{Child: r.Serial})
+			r.Fact = ike.Failed{Child: true, Why: &ike.Failure{Reason: ike.ReasonPlane, Why: "the data plane refuses the SA: " + err.Error()}}
+		}
+	}
+	switch f := r.Fact.(type) {
+	case ike.State:
+		d.states[r.Serial] = f
+	case ike.IKEUp:
+		delete(d.states, r.Serial)
+	}
+	d.logReport(r)
+	if d.o.Report != nil {
+		d.o.Report(r)
+	}
+	if !d.stopping {
+		d.stepTable(connection.Reported{IKE: m.Serial(), Report: r})
+	}
+}
+
+// stepTable gives the table an event and carries out what follows.
+func (d *Daemon) stepTable(ev connection.Event) {
+	for _, a := range d.table.Step(time.Now(), ev, nil) {
+		switch a := a.(type) {
+		case connection.Policies:
+			d.setPolicies()
+		case connection.Routes:
+			d.setRoutes()
+		case connection.Updown:
+			d.runScript(a)
+		case connection.Log:
+			d.logTable(a)
+		case connection.Reply:
+			d.reply(a)
+		case connection.ToMachine:
+			d.enqueue(a.Serial, a.Event)
+		case connection.StartIKE:
+			d.startIKE(a)
+		}
+	}
+}
+
+// startIKE makes an initiator. Its first event goes before any that the table
+// has for it.
+func (d *Daemon) startIKE(a connection.StartIKE) {
+	if a.Conn.Version != 2 {
+		d.cannotStart(a.Conn, &ike.Failure{Reason: ike.ReasonOther, Why: "IKEv1 is not available"})
+		return
+	}
+	if d.deaf || d.linkOf(a.Conn.Local.Addr) == nil {
+		d.cannotStart(a.Conn, &ike.Failure{Reason: ike.ReasonOther, Why: "need --listen before --initiate"})
+		return
+	}
+	local, remote := endpoints(a.Conn, d.ikePort())
+	m := ikev2.NewInitiator(d.cfg, a.Conn, local, remote)
+	d.machines[m.Serial()] = m
+	d.enqueue(m.Serial(), ike.Initiate{Trigger: a.Trigger})
+	d.stepTable(connection.Started{Conn: a.Conn, Serial: m.Serial()})
+}
+
+func (d *Daemon) cannotStart(c *ike.Conn, why *ike.Failure) {
+	d.log.Warn(fmt.Sprintf("%s: cannot initiate: %s", c.Title(), why.Why))
+	d.stepTable(connection.Started{Conn: c, Err: why})
+}
+
+// setPolicies makes the data plane's SPD what the table wants now.
+func (d *Daemon) setPolicies() {
+	if d.batching {
+		return
+	}
+	if err := d.o.Plane.SetPolicies(context.Background(), d.table.Policies()); err != nil {
+		d.log.Error(fmt.Sprintf("the data plane refuses the policies: %v", err))
+	}
+}

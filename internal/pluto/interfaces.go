@@ -1,0 +1,335 @@
+package pluto
+
+import (
+	"cmp"
+	"fmt"
+	"net/netip"
+	"slices"
+
+	"cygnet/internal/config"
+	"cygnet/internal/connection"
+	"cygnet/internal/host"
+	"cygnet/internal/ike"
+	"cygnet/internal/underlay"
+)
+
+// defaultRoute is what interfaces= calls the device of the default route.
+const defaultRoute = "%defaultroute"
+
+// overhead is the most that a packet grows in a tunnel: IPv4 or IPv6, UDP, ESP
+// with the longest IV, padding and ICV, rounded up.
+const (
+	overhead4 = 100
+	overhead6 = 120
+)
+
+// link is an attached device.
+type link struct {
+	Attachment
+	index int // of the physical device
+	mtu   int
+	wire  underlay.Underlay
+	done  chan struct{} // ends its reader
+}
+
+// attachAll attaches what interfaces= names and what is there. A device named
+// outright must be there (R19.1); a default route may come later.
+func (d *Daemon) attachAll() error {
+	have, err := d.o.Host.Interfaces()
+	if err != nil {
+		return err
+	}
+	defaults, err := d.o.Host.DefaultRoutes()
+	if err != nil {
+		return err
+	}
+	for _, i := range d.file.Setup.Interfaces {
+		if d.linkNamed(i.Virtual) != nil {
+			continue
+		}
+		phys := physical(i, defaults)
+		if phys == "" {
+			d.log.Warn("interfaces=%defaultroute, but there is no default route: waiting for one")
+			continue
+		}
+		n := slices.IndexFunc(have, func(h host.Interface) bool { return h.Name == phys })
+		switch {
+		case n >= 0:
+			if err := d.attach(i.Virtual, have[n]); err != nil {
+				return err
+			}
+		case d.started:
+			d.debugf("control", "| %s is not there", phys)
+		default:
+			return fmt.Errorf("interfaces= names %s=%s, but there is no device %s", i.Virtual, phys, phys)
+		}
+	}
+	if len(d.links) == 0 {
+		d.log.Warn("no public interfaces found")
+	}
+	return nil
+}
+
+func physical(i config.Interface, defaults [2]host.DefaultRoute) string {
+	if i.Physical != defaultRoute {
+		return i.Physical
+	}
+	return cmp.Or(defaults[0].Device, defaults[1].Device)
+}
+
+func (d *Daemon) attach(virtual string, phys host.Interface) error {
+	l := &link{index: phys.Index, mtu: phys.MTU, done: make(chan struct{}), Attachment: Attachment{
+		Virtual: virtual, Physical: phys.Name, IKEPort: d.ikePort(), NATPort: d.natPort(), CopyTOS: !d.file.Setup.HideTOS}}
+	for _, p := range phys.Addrs {
+		l.Addrs = append(l.Addrs, p.Addr())
+	}
+	wire, err := d.o.Plane.Attach(l.Attachment)
+	if err != nil {
+		return fmt.Errorf("attach %s to %s: %w", virtual, phys.Name, err)
+	}
+	l.wire = wire
+	if err := d.o.Host.SetDevice(virtual, d.mtuOf(l), l.Addrs); err != nil {
+		d.o.Plane.Detach(virtual)
+		return err
+	}
+	d.links = append(d.links, l)
+	d.readers.Go(func() { d.read(l) })
+	for _, a := range l.Addrs {
+		d.log.Info(fmt.Sprintf("adding interface %s/%s %s", virtual, phys.Name, a))
+	}
+	d.reversePath(phys.Name)
+	return nil
+}
+
+// mtuOf is the MTU of a virtual device: what certainly fits into the physical
+// one when it is protected, unless overridemtu= knows better.
+func (d *Daemon) mtuOf(l *link) int {
+	if n := d.file.Setup.OverrideMTU; n != 0 {
+		return n
+	}
+	for _, a := range l.Addrs {
+		if a.Is6() {
+			return max(1280, l.mtu-overhead6)
+		}
+	}
+	return max(576, l.mtu-overhead4)
+}
+
+func (d *Daemon) reversePath(device string) {
+	want := d.file.Setup.RPFilter
+	if want < 0 {
+		return
+	}
+	s, value := host.ReversePath(device), fmt.Sprint(want)
+	if now, err := d.o.Host.Switch(s); err != nil || now == value {
+		return
+	}
+	d.log.Warn(fmt.Sprintf("changing the reverse path filter of %s to %s", device, value))
+	if err := d.o.Host.SetSwitch(s, value); err != nil {
+		d.log.Error(err.Error())
+	}
+}
+
+// read carries the messages of one device to the loop.
+func (d *Daemon) read(l *link) {
+	for g := range l.wire.IKE() {
+		select {
+		case d.datagrams <- g:
+		case <-l.done:
+			return
+		}
+	}
+}
+
+// detach stops a device. With keep it stays in the kernel, and its routes with
+// it, for the next attach.
+func (d *Daemon) detach(l *link, keep bool) {
+	for _, a := range l.Addrs {
+		d.log.Info(fmt.Sprintf("shutting down interface %s/%s %s", l.Virtual, l.Physical, a))
+	}
+	close(l.done)
+	if err := d.o.Plane.Detach(l.Virtual); err != nil {
+		d.log.Error(fmt.Sprintf("detach %s: %v", l.Virtual, err))
+	}
+	if !keep {
+		if err := d.o.Host.RemoveDevice(l.Virtual); err != nil {
+			d.log.Error(err.Error())
+		}
+	}
+	d.links = slices.DeleteFunc(d.links, func(x *link) bool { return x == l })
+}
+
+// rescan follows changes of the machine: devices that came, went and came
+// back, addresses, default routes. Connections that they do not touch go on.
+func (d *Daemon) rescan() {
+	have, err := d.o.Host.Interfaces()
+	if err != nil {
+		d.log.Error(err.Error())
+		return
+	}
+	defaults, err := d.o.Host.DefaultRoutes()
+	if err != nil {
+		d.log.Error(err.Error())
+		return
+	}
+	changed := false
+	for _, l := range slices.Clone(d.links) {
+		n := slices.IndexFunc(have, func(h host.Interface) bool { return h.Name == l.Physical })
+		if n >= 0 && l.is(have[n]) && !d.movedAway(l, defaults) {
+			continue
+		}
+		changed = true
+		d.detach(l, true)
+	}
+	before := len(d.links)
+	if err := d.attachAll(); err != nil {
+		d.log.Error(err.Error())
+	}
+	if changed || len(d.links) != before {
+		d.reorient()
+	}
+}
+
+// is reports whether a device is still what l was attached to.
+func (l *link) is(h host.Interface) bool {
+	if l.index != h.Index || len(l.Addrs) != len(h.Addrs) {
+		return false
+	}
+	for _, p := range h.Addrs {
+		if !slices.Contains(l.Addrs, p.Addr()) {
+			return false
+		}
+	}
+	return true
+}
+
+// movedAway reports whether l follows the default route, and that has left.
+// When there is none at all, l stays where it was.
+func (d *Daemon) movedAway(l *link, defaults [2]host.DefaultRoute) bool {
+	for _, i := range d.file.Setup.Interfaces {
+		if i.Virtual == l.Virtual {
+			phys := physical(i, defaults)
+			return phys != "" && phys != l.Physical
+		}
+	}
+	return true // interfaces= does not name it any more
+}
+
+func (d *Daemon) linkNamed(virtual string) *link {
+	for _, l := range d.links {
+		if l.Virtual == virtual {
+			return l
+		}
+	}
+	return nil
+}
+
+func (d *Daemon) linkOf(a netip.Addr) *link {
+	for _, l := range d.links {
+		if slices.Contains(l.Addrs, a) {
+			return l
+		}
+	}
+	return nil
+}
+
+// devices lists all virtual devices that may carry routes of ours.
+func (d *Daemon) devices() []string {
+	var list []string
+	for _, i := range d.file.Setup.Interfaces {
+		list = append(list, i.Virtual)
+	}
+	for _, l := range d.links {
+		if !slices.Contains(list, l.Virtual) {
+			list = append(list, l.Virtual)
+		}
+	}
+	return list
+}
+
+// setRoutes makes the kernel's routes what the table wants now.
+func (d *Daemon) setRoutes() {
+	if d.batching {
+		return
+	}
+	var want []host.Route
+	for _, r := range d.table.Routes() {
+		want = append(want, host.Route(r))
+	}
+	if err := d.o.Host.SetRoutes(want, d.devices()); err != nil {
+		d.log.Error(fmt.Sprintf("routes: %v (incorrect or missing nexthop setting??)", err))
+	}
+}
+
+func (d *Daemon) ikePort() uint16 { return cmp.Or(d.file.Setup.IKEPort, 500) }
+func (d *Daemon) natPort() uint16 { return cmp.Or(d.file.Setup.NATPort, 4500) }
+
+// endpoints are the addresses of the first message of a connection.
+func endpoints(c *ike.Conn, port uint16) (local, remote netip.AddrPort) {
+	return netip.AddrPortFrom(c.Local.Addr, cmp.Or(c.Local.Port, port)),
+		netip.AddrPortFrom(c.Remote.Addr, cmp.Or(c.Remote.Port, 500))
+}
+
+// facts is what orientation must know.
+func (d *Daemon) facts() *connection.Facts {
+	f := &connection.Facts{Names: d.names, Unique: d.file.Setup.UniqueIDs == config.UniqueReplace}
+	for _, l := range d.links {
+		for _, a := range l.Addrs {
+			f.Ours = append(f.Ours, connection.Address{Addr: a, Virtual: l.Virtual, Physical: l.Physical})
+		}
+	}
+	defaults, err := d.o.Host.DefaultRoutes()
+	if err != nil {
+		d.log.Error(err.Error())
+	}
+	for i, r := range defaults {
+		f.Default[i] = connection.Gateway{Device: r.Device, Addr: r.Addr, NextHop: r.NextHop}
+	}
+	f.MyID = d.myID
+	return f
+}
+
+// forwarded is a switch that we have turned, with its old value.
+type forwarded struct {
+	host.Switch
+	old string
+}
+
+// forwarding turns packet forwarding on if forwardcontrol= says so, and
+// remembers to turn it off again (R12.6).
+func (d *Daemon) forwarding() {
+	if !d.file.Setup.ForwardCtl {
+		return
+	}
+	switches := []host.Switch{host.Forward4}
+	if d.guards6() {
+		switches = append(switches, host.Forward6)
+	}
+	for _, s := range switches {
+		old, err := d.o.Host.Switch(s)
+		if err != nil || old != "0" {
+			continue
+		}
+		if err := d.o.Host.SetSwitch(s, "1"); err != nil {
+			d.log.Error(err.Error())
+			continue
+		}
+		d.forwarded = append(d.forwarded, forwarded{s, old})
+	}
+}
+
+// guards6 reports whether a connection protects an IPv6 network behind us.
+func (d *Daemon) guards6() bool {
+	return slices.ContainsFunc(d.table.Views(), func(v connection.View) bool {
+		return v.Oriented && !v.Local.Host && len(v.Local.TS) > 0 && v.Local.TS[0].Start.Is6()
+	})
+}
+
+func (d *Daemon) forwardingOff() {
+	for _, s := range d.forwarded {
+		if err := d.o.Host.SetSwitch(s.Switch, s.old); err != nil {
+			d.log.Error(err.Error())
+		}
+	}
+	d.forwarded = nil
+}

@@ -1,0 +1,315 @@
+package pluto
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+
+	"cygnet/internal/config"
+	"cygnet/internal/connection"
+	"cygnet/internal/ike"
+	"cygnet/internal/ikev2"
+	"cygnet/internal/ipsec"
+)
+
+// configure takes over a configuration. It changes no connection.
+func (d *Daemon) configure(f *config.File, names map[string]netip.Addr) {
+	d.file = f
+	if d.names == nil {
+		d.names = map[string]netip.Addr{}
+	}
+	for name, a := range names {
+		d.names[name] = a
+	}
+	for _, w := range f.Warnings {
+		d.log.Warn(w.Error())
+	}
+	for _, e := range f.Errors {
+		d.log.Error(e.Error())
+	}
+	if f.Setup.MyID.Kind == config.IdentityID {
+		d.myID = f.Setup.MyID.ID
+	}
+	d.setDebug(f.Setup.PlutoDebug)
+	if d.gate == nil {
+		limits := ikev2.Limits{HalfOpen: f.Setup.MaxHalfOpen}
+		if f.Setup.DDoS == config.DDoSBusy {
+			limits.HalfOpen = 1
+		}
+		d.gate = ikev2.NewGate(d.cfg, limits)
+	}
+}
+
+func (d *Daemon) loadSecrets() {
+	if err := d.o.Keys.Reload(d.file); err != nil {
+		d.log.Error(err.Error())
+	}
+}
+
+// resolve looks up the host names in a configuration, several at a time. Those
+// that are not found are missing from the result.
+func (d *Daemon) resolve(ctx context.Context, f *config.File) map[string]netip.Addr {
+	var names []string
+	add := func(name string) {
+		if name != "" && !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
+	for _, c := range f.Conns {
+		for _, e := range []*config.End{&c.Left, &c.Right} {
+			add(e.Host.Name)
+			add(e.NextHop.Name)
+			add(e.ID.Name)
+		}
+	}
+	if len(names) == 0 {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, resolveTime)
+	defer cancel()
+	look := d.o.Resolve
+	if look == nil {
+		look = func(ctx context.Context, name string) ([]netip.Addr, error) {
+			return net.DefaultResolver.LookupNetIP(ctx, "ip", name)
+		}
+	}
+	type answer struct {
+		name  string
+		addrs []netip.Addr
+		err   error
+	}
+	answers := make(chan answer, len(names))
+	for _, n := range names {
+		go func() {
+			a, err := look(ctx, n)
+			answers <- answer{n, a, err}
+		}()
+	}
+	found := map[string]netip.Addr{}
+	for range names {
+		a := <-answers
+		if a.err != nil || len(a.addrs) == 0 {
+			d.log.Warn(fmt.Sprintf("no address found for host name %q: %v", a.name, a.err))
+			continue
+		}
+		found[a.name] = a.addrs[0].Unmap()
+	}
+	return found
+}
+
+// wanted reports whether the daemon loads c by itself.
+func (d *Daemon) wanted(c *config.Conn) bool {
+	if c.Group() || c.Opportunistic() {
+		return false
+	}
+	return chosen(d.file, d.file.Setup.AutoLoad, c, c.Auto != config.AutoIgnore && c.Auto != config.AutoManual) || d.starts(c)
+}
+
+// starts reports whether the daemon initiates c by itself.
+func (d *Daemon) starts(c *config.Conn) bool {
+	return !c.Group() && !c.Opportunistic() && chosen(d.file, d.file.Setup.AutoStart, c, c.Auto == config.AutoStart)
+}
+
+// chosen applies plutoload= or plutostart=. In the dialect of 2.x they do not
+// exist, and auto= alone decides.
+func chosen(f *config.File, a config.Autoload, c *config.Conn, byAuto bool) bool {
+	if f.Dialect == config.Dialect2 || a.Search {
+		return byAuto || slices.Contains(a.Names, c.Name)
+	}
+	return slices.Contains(a.Names, c.Name)
+}
+
+// orient makes descriptions; errors are logged, and joined in the result.
+func (d *Daemon) orient(conns []*config.Conn) ([]*connection.Description, error) {
+	facts := d.facts()
+	var list []*connection.Description
+	var errs []error
+	for _, c := range conns {
+		desc, err := connection.Orient(c, facts)
+		if err != nil {
+			d.log.Error(err.Error())
+			errs = append(errs, err)
+			continue
+		}
+		list = append(list, desc)
+	}
+	return list, errors.Join(errs...)
+}
+
+// loadAll defines and routes what auto= says, and what was routed when an
+// earlier daemon died: its routes still stand, and what they cover must not
+// fall back to plain routing.
+func (d *Daemon) loadAll() {
+	var wanted []*config.Conn
+	for _, c := range d.file.Conns {
+		if d.wanted(c) {
+			wanted = append(wanted, c)
+		}
+	}
+	list, _ := d.orient(wanted)
+	left := d.leftBehind()
+	for _, desc := range list {
+		d.remember(desc.Name, d.file)
+		d.stepTable(connection.Add{Name: desc.Name, List: []*connection.Description{desc}})
+	}
+	for _, desc := range list {
+		if !desc.Oriented || desc.Template {
+			continue
+		}
+		if desc.Auto == config.AutoRoute || desc.Auto == config.AutoStart || covers(left, desc) {
+			d.routeAtStart(desc.Name)
+		}
+	}
+}
+
+func (d *Daemon) routeAtStart(name string) {
+	id, replies := d.newWaiter()
+	d.stepTable(connection.Route{Waiter: id, Name: name})
+	for r := range drainReplies(replies) {
+		if r.Final && r.Text != "" {
+			d.log.Error(fmt.Sprintf("...could not route conn %q: %s", name, r.Text))
+		}
+	}
+	delete(d.waiters, id)
+}
+
+// leftBehind lists the prefixes of routes that an earlier daemon has left.
+func (d *Daemon) leftBehind() []netip.Prefix {
+	routes, err := d.o.Host.Routes(d.devices())
+	if err != nil {
+		d.log.Error(err.Error())
+	}
+	var list []netip.Prefix
+	for _, r := range routes {
+		list = append(list, r.Prefix)
+	}
+	if len(list) > 0 {
+		d.log.Warn(fmt.Sprintf("an earlier daemon did not end cleanly: %d routes of its stand and are taken over", len(list)))
+	}
+	return list
+}
+
+// covers reports whether one of the prefixes is a route of desc.
+func covers(left []netip.Prefix, desc *connection.Description) bool {
+	for _, ts := range desc.Remote.TS {
+		for _, p := range ts.Prefixes() {
+			if slices.Contains(left, p) || p.Bits() == 0 && slices.Contains(left, netip.PrefixFrom(p.Addr(), 1)) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// initiateAll brings up what auto=start says.
+func (d *Daemon) initiateAll() {
+	for _, c := range d.file.Conns {
+		if d.starts(c) {
+			d.stepTable(connection.Up{Name: c.Name, Async: true})
+		}
+	}
+}
+
+// remember notes from which configuration a connection was loaded.
+func (d *Daemon) remember(name string, f *config.File) {
+	d.loaded[name] = f
+}
+
+// reorient looks at all connections again with the addresses of now.
+func (d *Daemon) reorient() {
+	var conns []*config.Conn
+	for _, v := range d.table.Views() {
+		if f := d.loaded[v.Name]; f != nil && v.Instance == 0 {
+			if c := f.Conn(v.Name); c != nil {
+				conns = append(conns, c)
+			}
+		}
+	}
+	list, _ := d.orient(conns)
+	d.stepTable(connection.Reorient{List: list})
+}
+
+// reload takes over a configuration that was read anew: what did not change
+// goes on untouched, what changed is replaced without a gap, what is gone goes.
+func (d *Daemon) reload(f *config.File, names map[string]netip.Addr) {
+	if len(f.Errors) > 0 && len(f.Conns) == 0 {
+		d.log.Error("the configuration has errors and no sound connection: keeping the old one")
+		for _, e := range f.Errors {
+			d.log.Error(e.Error())
+		}
+		return
+	}
+	old := d.file
+	d.configure(f, names)
+	d.loadSecrets()
+	d.rescan()
+	for _, name := range d.loadedNames() {
+		if c := f.Conn(name); c == nil && f.Problem(name) == nil || c != nil && !d.wanted(c) && old.Conn(name) != nil && d.wantedBy(old, name) {
+			d.stepTable(connection.Delete{Name: name})
+			delete(d.loaded, name)
+		}
+	}
+	for _, c := range f.Conns {
+		if d.wanted(c) || d.loaded[c.Name] != nil {
+			d.reloadOne(f, c)
+		}
+	}
+}
+
+func (d *Daemon) wantedBy(f *config.File, name string) bool {
+	c := f.Conn(name)
+	return c != nil && c.Auto != config.AutoIgnore && c.Auto != config.AutoManual
+}
+
+func (d *Daemon) reloadOne(f *config.File, c *config.Conn) {
+	list, err := d.orient([]*config.Conn{c})
+	if err != nil {
+		return
+	}
+	before := d.view(c.Name)
+	d.remember(c.Name, f)
+	d.stepTable(connection.Replace{Name: c.Name, List: list, Keep: true})
+	after := d.view(c.Name)
+	if before != nil && after != nil && before.Description.Conn == after.Description.Conn {
+		return // unchanged
+	}
+	if after == nil || !after.Oriented || after.Template {
+		return
+	}
+	if c.Auto == config.AutoRoute || c.Auto == config.AutoStart {
+		d.routeAtStart(c.Name)
+	}
+	if d.starts(c) || before != nil && before.Up {
+		d.stepTable(connection.Up{Name: c.Name, Async: true})
+	}
+}
+
+func (d *Daemon) loadedNames() []string {
+	var names []string
+	for name := range d.loaded {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return names
+}
+
+func (d *Daemon) view(name string) *connection.View {
+	for _, v := range d.table.Views() {
+		if v.Name == name && v.Instance == 0 {
+			return &v
+		}
+	}
+	return nil
+}
+
+// spiSource is the data plane's SPIs as machines ask for them.
+type spiSource struct{ plane Plane }
+
+func (s spiSource) ReserveSPI(dst netip.Addr, p ipsec.Proto) (ipsec.SPI, error) {
+	return s.plane.ReserveSPI(context.Background(), dst, p)
+}
+
+var _ ike.SPISource = spiSource{}

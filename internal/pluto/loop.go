@@ -1,0 +1,162 @@
+package pluto
+
+import (
+	"context"
+	"time"
+
+	"cygnet/internal/connection"
+	"cygnet/internal/ike"
+	"cygnet/internal/ipsec"
+	"cygnet/internal/underlay"
+)
+
+// loop serves until ctx ends.
+func (d *Daemon) loop(ctx context.Context) {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for ctx.Err() == nil {
+		timer.Reset(d.nextDeadline())
+		d.once(ctx.Done(), timer.C)
+	}
+}
+
+// once waits for one event and handles it with all that follows.
+func (d *Daemon) once(end <-chan struct{}, timer <-chan time.Time) {
+	var jobs chan<- job
+	var next job
+	if len(d.backlog) > 0 {
+		jobs, next = d.workers.jobs, d.backlog[0]
+	}
+	select {
+	case <-end:
+		return
+	case g := <-d.datagrams:
+		d.received(g)
+	case <-timer:
+		d.timeUp()
+	case jobs <- next:
+		d.backlog = d.backlog[1:]
+	case r := <-d.workers.results:
+		d.enqueue(r.serial, r.done)
+	case ev, ok := <-d.o.Plane.Events():
+		if !ok {
+			d.stop(errPlaneGone)
+			return
+		}
+		d.planeEvent(ev)
+	case f := <-d.commands:
+		f()
+	case e := <-d.scriptDone:
+		d.scriptEnded(e)
+	case <-d.o.Host.Changes():
+		d.rescanAt = time.Now().Add(settleTime)
+	}
+	d.drain()
+}
+
+// nextDeadline is how long nothing needs to be done by itself.
+func (d *Daemon) nextDeadline() time.Duration {
+	at, _ := d.timers.first()
+	for _, other := range []time.Time{d.table.Deadline(), d.rescanAt} {
+		if !other.IsZero() && (at.IsZero() || other.Before(at)) {
+			at = other
+		}
+	}
+	if at.IsZero() {
+		return time.Hour
+	}
+	return max(0, time.Until(at))
+}
+
+// timeUp serves the deadlines that have come.
+func (d *Daemon) timeUp() {
+	now := time.Now()
+	for {
+		at, serial := d.timers.first()
+		if serial == 0 || at.After(now) {
+			break
+		}
+		d.timers.set(serial, time.Time{})
+		d.stepMachine(serial, ike.TimeUp{})
+	}
+	if at := d.table.Deadline(); !at.IsZero() && !at.After(now) {
+		d.stepTable(connection.TimeUp{})
+	}
+	if !d.rescanAt.IsZero() && !d.rescanAt.After(now) {
+		d.rescanAt = time.Time{}
+		d.rescan()
+	}
+}
+
+// received finds the machine that a message is for. What has none goes to the
+// gate.
+func (d *Daemon) received(g underlay.Datagram) {
+	if d.deaf {
+		return
+	}
+	d.debugf("raw", "| *received %d octets from %s on %s", len(g.Msg), g.Remote, g.Local)
+	ev := ike.Received{Local: g.Local, Remote: g.Remote, Msg: g.Msg}
+	h, err := ike.ParseHeader(g.Msg)
+	if err != nil {
+		d.debugf("parsing", "| %s: %v", g.Remote, err)
+		return
+	}
+	if m := d.find(h); m != nil {
+		d.stepMachine(m.Serial(), ev)
+		return
+	}
+	d.atGate(ev)
+}
+
+// find returns the machine of a message: the one whose SPI the peer uses for
+// us. The request of an IKE_SA_INIT has none yet.
+func (d *Daemon) find(h ike.Header) ike.Machine {
+	if h.FromInitiator() {
+		if h.SPIr == 0 {
+			return nil
+		}
+		return d.bySPI[spiKey{h.SPIr, false}]
+	}
+	return d.bySPI[spiKey{h.SPIi, true}]
+}
+
+// atGate gives a message that belongs to no IKE SA to the gate, which may make
+// one of it.
+func (d *Daemon) atGate(ev ike.Received) {
+	if d.stopping {
+		return
+	}
+	m, actions := d.gate.Receive(time.Now(), ev, nil)
+	if m != nil {
+		d.carryOut(m, actions)
+		return
+	}
+	for _, a := range actions {
+		switch a := a.(type) {
+		case ike.Send:
+			d.send(a)
+		case ike.Report:
+			d.logReport(a)
+		}
+	}
+}
+
+// planeEvent passes on what the data plane reports.
+func (d *Daemon) planeEvent(ev ipsec.Event) {
+	var id ipsec.SAID
+	switch e := ev.(type) {
+	case ipsec.Acquire:
+		d.debugf("control", "| acquire for %s by %s", e.Owner, e.Flow)
+		d.stepTable(connection.Acquire{Owner: e.Owner, Flow: e.Flow})
+		return
+	case ipsec.Expire:
+		id = e.ID
+	case ipsec.FirstUse:
+		id = e.ID
+	case ipsec.PeerMoved:
+		id = e.ID
+	}
+	if serial := d.table.Carrier(id); serial != 0 {
+		d.enqueue(serial, ike.Plane{Event: ev})
+	}
+}

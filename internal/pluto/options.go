@@ -1,0 +1,66 @@
+package pluto
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"net/netip"
+
+	"cygnet/internal/config"
+	"cygnet/internal/host"
+	"cygnet/internal/ike"
+	"cygnet/internal/ipsec"
+	"cygnet/internal/underlay"
+)
+
+// Options are a daemon's surroundings. All but Rand, Log, RunDir and Resolve
+// must be given.
+type Options struct {
+	Version string
+	// Config reads the configuration; path is another main file, or empty.
+	Config func(path string) (*config.File, error)
+	Keys   Keys
+	Plane  Plane
+	Host   host.Host
+
+	Rand io.Reader    // nil: crypto/rand
+	Log  *slog.Logger // nil: nothing is logged
+	// RunDir holds pluto.ctl and pluto.pid. Empty: there is no control socket
+	// and no lock; an embedder asks by methods.
+	RunDir string
+	// Resolve finds the addresses of a host name; nil: the system's resolver.
+	Resolve func(ctx context.Context, name string) ([]netip.Addr, error)
+	// Report, if not nil, is called with every fact, from the daemon's own
+	// goroutine: it must not block.
+	Report func(ike.Report)
+	// Ready, if not nil, is called once all auto= work has been queued.
+	Ready func()
+}
+
+// Keys is the store of secrets.
+type Keys interface {
+	ike.KeyStore
+	// Reload reads the secrets again. The old ones stay if it fails.
+	Reload(f *config.File) error
+}
+
+// Plane is a data plane with devices.
+type Plane interface {
+	ipsec.Backend
+	ipsec.Inspector
+	// Attach creates the virtual device, or takes over one that a crashed
+	// daemon left, opens the sockets, and begins to carry packets by the
+	// policies in force.
+	Attach(a Attachment) (underlay.Underlay, error)
+	// Detach stops to read and closes the sockets. The device stays in the
+	// kernel, without a reader and therefore tight, as it does after a crash.
+	Detach(virtual string) error
+}
+
+// Attachment joins a virtual device to a physical one.
+type Attachment struct {
+	Virtual, Physical string
+	Addrs             []netip.Addr // ours there
+	IKEPort, NATPort  uint16
+	CopyTOS           bool
+}

@@ -1,0 +1,176 @@
+package pluto
+
+import (
+	"fmt"
+	"os"
+	"slices"
+	"time"
+
+	"cygnet/internal/ipsec"
+	"cygnet/internal/suite"
+	"cygnet/internal/whack"
+)
+
+// tuns maps the outbound ESP SA of each tunnel to the IP-in-IP SA that heads
+// its bundle in the books of KLIPS, and the inbound likewise.
+func (d *Daemon) tuns() map[ipsec.SAID]ipsec.SAID {
+	m := map[ipsec.SAID]ipsec.SAID{}
+	for _, v := range d.table.Views() {
+		for _, c := range v.Children {
+			if !c.TunOut.IsZero() {
+				m[c.Up.Out], m[c.Up.In] = c.TunOut, c.TunIn
+			}
+		}
+	}
+	return m
+}
+
+// eroutes is the outbound SPD.
+func (d *Daemon) eroutes() *whack.Eroutes {
+	return &whack.Eroutes{Schema: whack.Schema, Eroutes: d.erouteList()}
+}
+
+func (d *Daemon) erouteList() []whack.Eroute {
+	tuns := d.tuns()
+	list := []whack.Eroute{}
+	for _, p := range d.o.Plane.Policies() {
+		e := whack.Eroute{Packets: p.Packets, Src: p.Selector.Src, Dst: p.Selector.Dst, Proto: p.Selector.Proto,
+			SrcPort: single(p.Selector.SrcPorts), DstPort: single(p.Selector.DstPorts), Owner: p.Owner, Selector: p.Selector.String(),
+			SAID: p.Action.SAID()}
+		if p.Action == ipsec.Protect {
+			bundle := p.Bundle
+			if len(bundle) > 0 {
+				if tun, ok := tuns[bundle[0]]; ok {
+					bundle = append([]ipsec.SAID{tun}, bundle...)
+				}
+				e.SAID = bundle[0]
+			}
+			for _, id := range bundle {
+				e.Bundle = append(e.Bundle, id.String())
+			}
+		}
+		e.Target = e.SAID.String()
+		list = append(list, e)
+	}
+	return list
+}
+
+// single is a port range as the eroute listing has it: one port, or 0 for any.
+func single(p ipsec.Ports) uint16 {
+	if p.Any() {
+		return 0
+	}
+	return p.Lo
+}
+
+// sas is the SAD, each tunnel's IP-in-IP SA before its ESP SA.
+func (d *Daemon) sas() *whack.SAs { return &whack.SAs{Schema: whack.Schema, SAs: d.saList()} }
+
+func (d *Daemon) saList() []whack.SA {
+	tuns := d.tuns()
+	list := []whack.SA{}
+	for _, s := range d.o.Plane.SAs() {
+		sa := saLine(s)
+		if tun, ok := tuns[s.ID]; ok {
+			t := whack.SA{Said: tun.String(), Transform: "IPIP", Dir: sa.Dir, Src: sa.Src, Mode: sa.Mode, Policy: sa.Policy,
+				Age: sa.Age, Idle: sa.Idle, Used: sa.Used, Bytes: sa.Bytes, Packets: sa.Packets, Owner: sa.Owner}
+			sa.Policy = nil // it stands on the IPIP SA, as in KLIPS
+			list = append(list, t)
+		}
+		list = append(list, sa)
+	}
+	return list
+}
+
+func saLine(s ipsec.SAStatus) whack.SA {
+	sa := whack.SA{Said: s.ID.String(), Dir: s.Dir.String(), Src: s.Src, Mode: s.Mode.String(), Replay: s.Replay, Seq: s.Seq,
+		ESN: s.Transform.ESN, Age: s.Age, Bytes: s.Usage.Bytes, Packets: s.Usage.Packets, Owner: s.Owner,
+		SoftBytes: s.Life.SoftBytes, HardBytes: s.Life.HardBytes, SoftPackets: s.Life.SoftPackets, HardPackets: s.Life.HardPackets,
+		HardTime: int64(s.Life.HardTime.Seconds())}
+	sa.Transform, sa.EncrBits, sa.IntegBits, sa.ICVBits = transform(s.ID.Proto, s.Transform)
+	if s.Mode == ipsec.Tunnel {
+		for _, sel := range s.Selectors {
+			sa.Policy = append(sa.Policy, sel.Src.String()+"->"+sel.Dst.String())
+		}
+	}
+	if !s.Usage.LastUsed.IsZero() {
+		sa.Used, sa.Idle = true, int64(time.Since(s.Usage.LastUsed).Seconds())
+	}
+	if s.Encap != (ipsec.Encap{}) {
+		sa.Encap = fmt.Sprintf("%d->%d", s.Encap.LocalPort, s.Encap.RemotePort)
+	}
+	if len(s.Window) > 0 {
+		sa.Window = "0x"
+		for i, w := range slices.Backward(s.Window) {
+			if sa.Window == "0x" && (w != 0 || i == 0) {
+				sa.Window += fmt.Sprintf("%x", w)
+			} else if sa.Window != "0x" {
+				sa.Window += fmt.Sprintf("%016x", w)
+			}
+		}
+	}
+	for _, e := range []whack.Drop{{Reason: "max_seq_diff", Count: s.MaxSeqDiff}, {Reason: "ooo_errs", Count: s.ReplayErrs},
+		{Reason: "auth_errs", Count: s.AuthErrs}, {Reason: "encr_pad_errs", Count: s.PadErrs}, {Reason: "policy_errs", Count: s.PolicyErrs}} {
+		if e.Count > 0 {
+			sa.Errors = append(sa.Errors, e)
+		}
+	}
+	return sa
+}
+
+// transform is the name that KLIPS gives a transform, and its sizes in bits.
+func transform(p ipsec.Proto, t ipsec.Transform) (name string, encr, integ, icv int) {
+	if p == ipsec.Tun {
+		return "IPIP", 0, 0, 0
+	}
+	if e := suite.EncrByID(t.Encr); e != nil && t.Encr != 0 {
+		name, encr, icv = e.KLIPS, t.KeyBits, e.ICV*8
+		if encr == 0 && len(e.KeyBits) > 0 {
+			encr = e.KeyBits[0]
+		}
+	}
+	if i := suite.IntegByID(t.Integ); i != nil && t.Integ != 0 {
+		integ, icv = i.Key*8, i.ICV*8
+		if name == "" {
+			name = "AH"
+		}
+		name += "_" + i.KLIPS
+	}
+	return name, encr, integ, icv
+}
+
+// look is the overview of `ipsec look`.
+func (d *Daemon) look() *whack.Look {
+	name, err := os.Hostname()
+	if err != nil {
+		name = "localhost"
+	}
+	l := &whack.Look{Schema: whack.Schema, Host: name, Time: time.Now().Format(time.UnixDate), Eroutes: d.erouteList(), SAs: d.saList(),
+		Drops: []whack.Drop{}, Devices: []whack.Device{}, Routes: []string{}}
+	for _, c := range d.o.Plane.Drops() {
+		l.Drops = append(l.Drops, whack.Drop{Reason: c.Reason, Count: c.Count})
+	}
+	for _, k := range d.links {
+		l.Devices = append(l.Devices, whack.Device{Virtual: k.Virtual, Physical: k.Physical, MTU: d.mtuOf(k), EffectiveMTU: d.effectiveMTU(k), PhysicalMTU: k.wire.MTU()})
+	}
+	routes, err := d.o.Host.Routes(d.devices())
+	if err != nil {
+		d.log.Error(err.Error())
+	}
+	for _, r := range routes {
+		l.Routes = append(l.Routes, r.String())
+	}
+	return l
+}
+
+// effectiveMTU is the longest packet that certainly fits all tunnels of a
+// device now.
+func (d *Daemon) effectiveMTU(k *link) int {
+	mtu := d.mtuOf(k)
+	for _, s := range d.o.Plane.SAs() {
+		if s.Dir == ipsec.Out && s.EffectiveMTU > 0 {
+			mtu = min(mtu, s.EffectiveMTU)
+		}
+	}
+	return mtu
+}
