@@ -1,0 +1,145 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"github.com/coreos/go-systemd/v22/journal"
+	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
+
+	"cygnet"
+	"cygnet/internal/config"
+	"cygnet/internal/pluto"
+	"cygnet/internal/whack"
+)
+
+// exitLocked is pluto's own: another one runs (freeswan.md 4.5).
+const exitLocked whack.Exit = 10
+
+func newPluto() *cobra.Command {
+	var background bool
+	c := &cobra.Command{
+		Use:   "pluto",
+		Short: "Run the key daemon in the foreground",
+		Long: `pluto reads ipsec.conf and ipsec.secrets, attaches ipsec0 and its siblings, and
+negotiates what the connections ask for, until SIGTERM. It logs on standard
+error, reads its files again on SIGHUP, and tells systemd when it is ready.
+` + "`ipsec setup start'" + ` runs it in the background.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return runPluto(cmd.Context(), where(), background, cmd.ErrOrStderr())
+		},
+	}
+	f := c.Flags()
+	f.BoolVar(&background, "background", false, "log to logfile= or the journal instead of standard error")
+	f.Bool("nofork", true, "accepted for old scripts: pluto never forks")
+	f.Bool("stderrlog", true, "accepted for old scripts")
+	return c
+}
+
+func runPluto(ctx context.Context, at places, background bool, stderr io.Writer) error {
+	setup := &config.Load(at.conf).Setup // what is wrong with it is said by Start
+	out, err := logOutput(setup, at, background, stderr)
+	if err != nil {
+		return fail(whack.ExitFailed, "%w", err)
+	}
+	if err := keepSecrets(setup.DumpDir); err != nil {
+		return fail(whack.ExitFailed, "%w", err)
+	}
+	// A reload that comes before we can serve it must not end us.
+	reload := make(chan os.Signal, 1)
+	signal.Notify(reload, syscall.SIGHUP)
+	log := slog.New(out)
+	h, err := cygnet.Start(ctx, cygnet.Options{Version: version(), Confs: at.conf, RunDir: at.run, Log: log})
+	if err != nil {
+		log.Error(err.Error())
+		if background {
+			fmt.Fprintln(stderr, err)
+		}
+		return &exitError{code: plutoExit(err)}
+	}
+	for {
+		select {
+		case <-reload:
+			if err := h.Reload(ctx); err != nil {
+				log.Error("reload: " + err.Error())
+			}
+		case <-h.Done():
+			if err := h.Wait(); err != nil {
+				return fail(whack.ExitFailed, "%w", err)
+			}
+			return nil
+		}
+	}
+}
+
+func plutoExit(err error) whack.Exit {
+	switch {
+	case errors.Is(err, cygnet.ErrRunning):
+		return exitLocked
+	case errors.Is(err, cygnet.ErrConfig):
+		return whack.ExitConfig
+	case errors.Is(err, fs.ErrPermission):
+		return whack.ExitPermission
+	}
+	return whack.ExitFailed
+}
+
+// logOutput is where the log goes: standard error in the foreground; in the
+// background logfile=, else the journal, else a file beside the socket.
+func logOutput(s *config.Setup, at places, background bool, stderr io.Writer) (slog.Handler, error) {
+	level := slog.LevelInfo
+	switch {
+	case !background:
+		return pluto.NewLogHandler(stderr, s.LogTime, level), nil
+	case s.LogFile == "" && journal.Enabled():
+		return pluto.NewLogHandler(journalWriter{}, false, level), nil
+	}
+	name := s.LogFile
+	if name == "" {
+		if err := os.MkdirAll(at.run, 0o700); err != nil {
+			return nil, fmt.Errorf("make run-time directory: %w", err)
+		}
+		name = filepath.Join(at.run, "pluto.log")
+	}
+	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("open log: %w", err)
+	}
+	return pluto.NewLogHandler(f, s.LogTime, level), nil
+}
+
+// journalWriter sends each line to the journal.
+type journalWriter struct{}
+
+func (journalWriter) Write(b []byte) (int, error) {
+	return len(b), journal.Send(strings.TrimRight(string(b), "\n"), journal.PriInfo, map[string]string{"SYSLOG_IDENTIFIER": "pluto"})
+}
+
+// keepSecrets makes sure that no dump of our memory is written, nor read by
+// others, unless dumpdir= asks for one.
+func keepSecrets(dumpDir string) error {
+	if dumpDir != "" {
+		if err := os.Chdir(dumpDir); err != nil {
+			return nil // R12.9: reported by the kernel's absence of dumps, and ignored
+		}
+		return unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{Cur: unix.RLIM_INFINITY, Max: unix.RLIM_INFINITY})
+	}
+	if err := unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{}); err != nil {
+		return fmt.Errorf("forbid core dumps: %w", err)
+	}
+	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
+		return fmt.Errorf("forbid memory dumps: %w", err)
+	}
+	return nil
+}
