@@ -154,7 +154,7 @@ func (s *step) authRequest(in inbound) {
 	}
 	c, why := s.caller(idi.ID, want, methodOf(auth.Method))
 	if c == nil {
-		s.refuseAuth(why)
+		s.refuseUnknown(auth, idi, why)
 		return
 	}
 	if _, ok := in.SA(); !ok { // RFC 6023 was not negotiated
@@ -210,10 +210,25 @@ func (s *step) allowed(c *ike.Conn) bool {
 	return no == nil
 }
 
+// refuseUnknown refuses a caller whom no connection knows, after the same work
+// as one who has the wrong key: how long the answer takes must not tell which
+// identities exist (V2S-12).
+func (s *step) refuseUnknown(auth wire.AUTH, idi wire.IDi, why *ike.Failure) {
+	c := s.conn // the one that IKE_SA_INIT was answered for
+	s.startJob(ike.Verify{
+		Conn: c, PRF: s.chosen.PRF, Local: c.Local.ID, Remote: c.Remote.ID,
+		Octets: signedOctets(s.chosen.PRF, s.hs.request, s.hs.nr, s.keys.pi, idi.Body()),
+		Auth:   ike.Signature{Method: auth.Method, Data: auth.Data},
+	}, func(s *step, _ any, _ error) { s.refuseAuth(why) })
+}
+
 // refuseAuth says AUTHENTICATION_FAILED, whatever the reason: which of them it
 // was is nobody's business outside (adversary.md V2S-12).
 func (s *step) refuseAuth(why *ike.Failure) {
 	why.Notify = ike.NotifyAuthenticationFailed
+	if s.gate != nil {
+		s.gate.authFailed(s.now, s.remote.Addr())
+	}
 	s.refuse(&ike.NotifyError{Type: ike.NotifyAuthenticationFailed})
 	s.end(why, false)
 }

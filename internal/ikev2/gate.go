@@ -26,7 +26,9 @@ type Gate struct {
 	notes   bucket
 	bySrc   map[netip.Prefix]int // half-open IKE SAs of a source
 	byMsg   map[[sha256.Size]byte]*list.Element
-	order   *list.List // of *arrival, oldest first
+	bySA    map[*SA]*list.Element
+	order   *list.List             // of *arrival, oldest first
+	failed  map[netip.Addr]*bucket // who did not prove itself of late
 }
 
 // arrival is a half-open IKE SA and the message that began it.
@@ -42,6 +44,7 @@ func NewGate(cfg *Config, limits Limits) *Gate {
 	return &Gate{
 		cfg: cfg, limits: limits.withDefaults(), order: list.New(),
 		bySrc: make(map[netip.Prefix]int), byMsg: make(map[[sha256.Size]byte]*list.Element),
+		bySA: make(map[*SA]*list.Element), failed: make(map[netip.Addr]*bucket),
 		cookies: cookieJar{rand: cfg.Rand},
 	}
 }
@@ -121,6 +124,9 @@ func (g *Gate) admit(now time.Time, in inbound, digest [sha256.Size]byte, out []
 	m := ike.Received{Local: in.local, Remote: in.remote, Msg: in.msg}
 	src := sourceOf(in.remote)
 	mine := g.bySrc[src]
+	if b := g.failed[hostOf(in.remote.Addr())]; b != nil && !b.peek(now, authFailures, authForgive) {
+		return nil, out
+	}
 	if g.order.Len() >= g.limits.MaxHalfOpen || mine >= g.limits.MaxPerSource {
 		return nil, out
 	}
@@ -165,9 +171,9 @@ func (g *Gate) open(now time.Time, gr *greeting, digest [sha256.Size]byte, src n
 	s := newResponder(g.cfg, gr)
 	a := &arrival{sa: s, digest: digest, src: src, until: now.Add(g.limits.HalfOpenLife)}
 	e := g.order.PushBack(a)
-	g.byMsg[digest] = e
+	g.byMsg[digest], g.bySA[s] = e, e
 	g.bySrc[src]++
-	s.settled = func() { g.release(e) }
+	s.gate = g
 
 	st := &step{SA: s, now: now, out: out}
 	st.answerInit(gr, a.until)
@@ -175,23 +181,52 @@ func (g *Gate) open(now time.Time, gr *greeting, digest [sha256.Size]byte, src n
 }
 
 // release forgets a half-open IKE SA that is none any more.
-func (g *Gate) release(e *list.Element) {
-	a := e.Value.(*arrival)
-	if g.byMsg[a.digest] != e {
+func (g *Gate) release(s *SA) {
+	e, ok := g.bySA[s]
+	if !ok {
 		return
 	}
-	g.order.Remove(e)
+	a := g.order.Remove(e).(*arrival)
+	delete(g.bySA, s)
 	delete(g.byMsg, a.digest)
 	if g.bySrc[a.src]--; g.bySrc[a.src] <= 0 {
 		delete(g.bySrc, a.src)
 	}
 }
 
+// authFailed notes that somebody at an address did not prove who it is. The
+// address is real: it took part in a whole exchange.
+func (g *Gate) authFailed(now time.Time, from netip.Addr) {
+	from = hostOf(from)
+	if len(g.failed) >= maxFailedAddrs {
+		for a, b := range g.failed {
+			if b.peek(now, 1, authForgive) { // forgiven by now
+				delete(g.failed, a)
+			}
+		}
+	}
+	if g.failed[from] == nil && len(g.failed) < maxFailedAddrs {
+		g.failed[from] = &bucket{}
+	}
+	if b := g.failed[from]; b != nil {
+		b.take(now, authFailures, authForgive)
+	}
+}
+
+// hostOf is what counts as one host: an IPv4 address, an IPv6 /64.
+func hostOf(a netip.Addr) netip.Addr {
+	if a = a.Unmap(); a.Is4() {
+		return a
+	}
+	p, _ := a.Prefix(64)
+	return p.Addr()
+}
+
 // sweep forgets those whose time is over. Their machines end by their own
 // Deadline; this is for a runtime that is late.
 func (g *Gate) sweep(now time.Time) {
 	for e := g.order.Front(); e != nil && now.After(e.Value.(*arrival).until.Add(time.Second)); e = g.order.Front() {
-		g.release(e)
+		g.release(e.Value.(*arrival).sa)
 	}
 }
 

@@ -34,9 +34,9 @@ func (s *step) ready() {
 
 // leaveGate tells the gate that its half-open IKE SA is none any more.
 func (s *SA) leaveGate() {
-	if s.settled != nil {
-		s.settled()
-		s.settled = nil
+	if s.gate != nil {
+		s.gate.release(s)
+		s.gate = nil
 	}
 }
 

@@ -83,6 +83,18 @@ const (
 	// exchange; a peer that asks for more than that is closed.
 	requestBurst  = 200
 	requestPerSec = 20
+	maxIgnored    = 1000
+
+	// An address that fails to prove itself this often in a minute is not
+	// listened to for a while (V2S-35). Addresses are remembered up to a
+	// number; each has cost its owner a whole exchange.
+	authFailures   = 10
+	authForgive    = authFailures / 60.0 // in a second
+	maxFailedAddrs = 1024
+
+	// lastMessageID is where an IKE SA is replaced before its message IDs run
+	// out (RFC 7296, 2.2).
+	lastMessageID = 1 << 31
 
 	// grace is how long a replaced SA still receives, so that packets under
 	// way are not lost. Packets do not stay in the Internet for longer.

@@ -54,12 +54,12 @@ func (s *step) receiveRequest(in inbound) {
 	if handle == nil && !strange {
 		return
 	}
-	if s.established() && !s.win.asks.take(s.now, requestBurst, requestPerSec) {
-		return // RES-14: as good as lost; the peer will ask again
-	}
 	ps, err := s.unseal(in)
 	bad, isNotify := errors.AsType[*ike.NotifyError](err)
 	if err != nil && !isNotify {
+		return
+	}
+	if s.established() && s.tooMany() {
 		return
 	}
 	s.heard(in)
@@ -75,6 +75,20 @@ func (s *step) receiveRequest(in inbound) {
 		in.Payloads = ps
 		handle(s, in)
 	}
+}
+
+// tooMany reports whether an authenticated peer asks more often than anybody
+// needs to (RES-14). Its request is then as good as lost: an honest peer repeats
+// it. One that keeps pressing is not honest.
+func (s *step) tooMany() bool {
+	if s.win.asks.take(s.now, requestBurst, requestPerSec) {
+		s.win.ignored = 0
+		return false
+	}
+	if s.win.ignored++; s.win.ignored == maxIgnored {
+		s.close(&ike.Failure{Reason: ike.ReasonProtocol, Why: "the peer sends more requests than it can need"})
+	}
+	return true
 }
 
 func (s *step) receiveResponse(in inbound) {
@@ -163,7 +177,7 @@ func (s *step) moveTo(local, remote netip.AddrPort) {
 	s.local, s.remote, s.lastMoved = local, remote, s.now
 	for _, c := range s.children {
 		if c.state == childUp {
-			s.queue(&createTask{conn: c.conn, old: c})
+			s.rekeyChild(c)
 		}
 	}
 }

@@ -61,7 +61,7 @@ type SA struct {
 	deleteWanted           bool // Delete came while our rekeying was under way
 	successor, predecessor *SA  // on rekeying; see exchange_rekey.go
 	closedWhy              *ike.Failure
-	settled                func() // tells the gate that we are not half-open any more
+	gate                   *Gate // until not half-open any more
 }
 
 // NewInitiator returns the machine of an IKE SA that we start, in answer to
@@ -221,6 +221,9 @@ func (s *step) seal(x ike.ExchangeType, id uint32, flags ike.Flags, payloads []w
 func (s *step) request(x ike.ExchangeType, payloads ...wire.Payload) {
 	id := s.win.nextID
 	s.win.nextID++
+	if s.win.nextID == lastMessageID {
+		s.rekeyIKE()
+	}
 	msg := s.seal(x, id, 0, payloads)
 	s.expectReply(id, x, msg)
 	s.emit(ike.Send{Local: s.local, Remote: s.remote, Msg: clone(msg)})

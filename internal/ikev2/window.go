@@ -24,6 +24,7 @@ type window struct {
 	reply    []byte            // our answer to it, nil before there was one
 	replays  bucket
 	asks     bucket
+	ignored  int // requests in a row that came too fast
 }
 
 // pending is a request that waits for its answer.
