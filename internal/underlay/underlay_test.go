@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/netip"
 	"os"
+	"slices"
 	"testing"
 	"time"
 
@@ -26,32 +27,45 @@ func TestSplit(t *testing.T) {
 			b = append(b, p...)
 		}
 		b = append(b, make([]byte, rapid.IntRange(0, seg-1).Draw(t, "last"))...)
-		var want, got []kind
-		for rest := b; len(rest) > 0; rest = rest[min(seg, len(rest)):] {
-			want = append(want, classify(rest[:min(seg, len(rest))]))
-		}
-		var all []byte
-		split(b, seg, func(run []byte) {
-			all = append(all, run...)
-			for ; len(run) > 0; run = run[min(seg, len(run)):] {
-				got = append(got, kindESP)
-			}
-		}, func(k kind, p []byte) {
-			all = append(all, p...)
-			got = append(got, k)
-		})
-		if !bytes.Equal(all, b) {
-			t.Fatal("octets lost or moved")
-		}
-		if len(got) != len(want) {
-			t.Fatalf("got %v, want %v", got, want)
-		}
-		for i := range got {
-			if got[i] != want[i] {
-				t.Fatalf("got %v, want %v", got, want)
-			}
+		compareSplit(t, b, seg)
+	})
+}
+
+// FuzzSplit is the same for whatever arrives on the NAT traversal port
+// (adversary.md ESP-24).
+func FuzzSplit(f *testing.F) {
+	f.Add([]byte{0xff}, 1)
+	f.Add([]byte{0, 0, 0, 0, 'i', 'k', 'e', 0, 0, 0x20, 1, 'e', 's', 'p', 0xff}, 7)
+	f.Fuzz(func(t *testing.T, b []byte, seg int) {
+		if seg > 0 && len(b) > 0 && seg < 1<<17 {
+			compareSplit(t, b, seg)
 		}
 	})
+}
+
+type fataler interface{ Fatalf(string, ...any) }
+
+func compareSplit(t fataler, b []byte, seg int) {
+	var want, got []kind
+	for rest := b; len(rest) > 0; rest = rest[min(seg, len(rest)):] {
+		want = append(want, classify(rest[:min(seg, len(rest))]))
+	}
+	var all []byte
+	split(b, seg, func(run []byte) {
+		all = append(all, run...)
+		for ; len(run) > 0; run = run[min(seg, len(run)):] {
+			got = append(got, kindESP)
+		}
+	}, func(k kind, p []byte) {
+		all = append(all, p...)
+		got = append(got, k)
+	})
+	if !bytes.Equal(all, b) {
+		t.Fatalf("octets lost or moved: %x, want %x", all, b)
+	}
+	if !slices.Equal(got, want) {
+		t.Fatalf("got %v, want %v", got, want)
+	}
 }
 
 // pair opens two hosts on loopback addresses with ports nobody needs.
