@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -76,9 +77,16 @@ func fetch[T any](cmd *cobra.Command, op whack.Op) (T, error) {
 	return found, nil
 }
 
+// answers reports whether a daemon serves its control socket.
+func answers(ctx context.Context, at places) bool {
+	_, err := whack.Ask(ctx, at.socket(), whack.Request{Op: whack.OpPing}, nil)
+	return err == nil
+}
+
 // printJSON writes v indented, as every --json does.
 func printJSON(out io.Writer, v any) error {
 	e := json.NewEncoder(out)
 	e.SetIndent("", "  ")
+	e.SetEscapeHTML(false) // the arrows of selectors
 	return e.Encode(v)
 }

@@ -101,11 +101,7 @@ func (s *setup) say(format string, args ...any) { fmt.Fprintf(s.out, format+"\n"
 func (s *setup) running() bool {
 	ctx, cancel := context.WithTimeout(s.ctx, 2*time.Second)
 	defer cancel()
-	c, err := whack.Dial(ctx, s.at.socket())
-	if err == nil {
-		c.Close()
-	}
-	return err == nil
+	return answers(ctx, s.at)
 }
 
 func (s *setup) start() error {

@@ -164,12 +164,10 @@ func checkSecrets(_ context.Context, at places) []finding {
 
 func checkPluto(ctx context.Context, at places) []finding {
 	running := finding{Label: "Checking that pluto is running", Verdict: verdictOK}
-	c, err := whack.Dial(ctx, at.socket())
-	if err != nil {
-		running.Verdict, running.Advice = verdictFailed, []string{err.Error(), "`ipsec setup start' starts it"}
+	if !answers(ctx, at) {
+		running.Verdict, running.Advice = verdictFailed, []string{"`ipsec setup start' starts it"}
 		return []finding{running}
 	}
-	c.Close()
 	found := []finding{running}
 	for _, port := range []uint16{500, 4500} {
 		f := finding{Label: fmt.Sprintf("  Pluto listening for IKE on udp %d", port), Verdict: verdictOK}
