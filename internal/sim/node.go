@@ -48,7 +48,8 @@ type Node struct {
 	Facts []ike.Report // everything reported, for tests
 	Down  bool         // crashed
 
-	nat *NAT // that it is behind
+	nat   *NAT                     // that it is behind
+	ended map[ipsec.SAID]time.Time // SAs whose end was reported; inbound ones stay a while for packets under way
 }
 
 // hosted is a machine on a node.
@@ -56,12 +57,13 @@ type hosted struct {
 	ike.Machine
 	at    time.Time // the deadline that is planned
 	spins int       // TimeUps in a row that changed nothing
+	ended time.Time // when it reported its end; it may linger to repeat its last answer
 }
 
 // Add makes a node. engine is called when the node starts, and again after a
 // Restart.
 func (w *World) Add(name, addr string, engine func(*Node) Engine) *Node {
-	n := &Node{Name: name, Addr: netip.MustParseAddr(addr), world: w, Keys: newKeys(), makeEngine: engine}
+	n := &Node{Name: name, Addr: netip.MustParseAddr(addr), world: w, Keys: newKeys(), makeEngine: engine, ended: map[ipsec.SAID]time.Time{}}
 	n.Plane = newPlane(n)
 	n.Table = connection.NewTable()
 	n.engine = engine(n)
@@ -328,6 +330,12 @@ func (n *Node) report(h *hosted, r ike.Report) {
 	machine := uint32(0)
 	if h != nil {
 		machine = h.Serial()
+		if _, down := r.Fact.(ike.IKEDown); down && h.ended.IsZero() {
+			h.ended = w.now
+		}
+	}
+	if f, down := r.Fact.(ike.ChildDown); down {
+		n.ended[f.In], n.ended[f.Out] = w.now, w.now
 	}
 	n.Facts = append(n.Facts, r)
 	w.count(r.Fact)

@@ -206,6 +206,18 @@ func (p *Plane) sorted() []*sa {
 	return all
 }
 
+// reserved returns the SPIs that are kept for SAs still to come, in order.
+func (p *Plane) reserved() []ipsec.SAID {
+	var all []ipsec.SAID
+	for id, s := range p.sas {
+		if s.reserved {
+			all = append(all, id)
+		}
+	}
+	slices.SortFunc(all, compareSAID)
+	return all
+}
+
 func compareSAID(a, b ipsec.SAID) int {
 	return cmp.Or(a.Dst.Compare(b.Dst), cmp.Compare(a.Proto, b.Proto), cmp.Compare(a.SPI, b.SPI))
 }

@@ -1,12 +1,14 @@
 package sim
 
 import (
+	"time"
+
 	"cygnet/internal/ipsec"
 )
 
 // Quiet checks the rules that hold once faults have ended and time has passed:
 // tunnels that are wanted carry packets (I10), with exactly one pair of SAs
-// each and one IKE SA between two nodes (I8), nothing half done (I7, I11), and
+// each and no more IKE SAs than that (I8), nothing half done (I7, I11), and
 // no half of an SA without its other half (I3, I8).
 func (w *World) Quiet(wanted ...*Tunnel) {
 	for _, t := range wanted {
@@ -14,15 +16,13 @@ func (w *World) Quiet(wanted ...*Tunnel) {
 			w.breach("I10", "%v", err)
 		}
 	}
-	pairs := map[[2]*Node]bool{}
 	for _, t := range wanted {
-		pairs[[2]*Node{t.A, t.B}], pairs[[2]*Node{t.B, t.A}] = true, true
 		for _, n := range []*Node{t.A, t.B} {
 			w.quietTunnel(n, t)
 		}
 	}
 	for _, n := range w.nodes {
-		w.quietNode(n, pairs)
+		w.quietNode(n, wanted)
 	}
 }
 
@@ -31,7 +31,7 @@ func (w *World) quietTunnel(n *Node, t *Tunnel) {
 	for _, dir := range []ipsec.Direction{ipsec.In, ipsec.Out} {
 		count := 0
 		for _, s := range n.Plane.sorted() {
-			if s.Owner == t.Name && s.Dir == dir {
+			if s.Owner == t.Name && s.Dir == dir && !n.ending(s.ID) {
 				count++
 			}
 		}
@@ -42,30 +42,56 @@ func (w *World) quietTunnel(n *Node, t *Tunnel) {
 }
 
 // quietNode looks for what should be gone.
-func (w *World) quietNode(n *Node, pairs map[[2]*Node]bool) {
-	if k := len(n.Plane.sas) - len(n.Plane.sorted()); k > 0 {
-		w.breach("I7", "%s still keeps %d SPIs for nobody", n.Name, k)
+func (w *World) quietNode(n *Node, wanted []*Tunnel) {
+	for _, id := range n.Plane.reserved() {
+		w.breach("I7", "%s still keeps the SPI of %s for nobody", n.Name, w.nameOfSA(id))
 	}
 	for _, s := range n.Plane.sorted() {
+		if n.ending(s.ID) {
+			continue
+		}
 		if e := w.ledger.ends[w.canonical(&s.SA)]; !e.alive() {
 			w.breach("I3", "%s has %s (%s), its peer has no such SA", n.Name, w.nameOfSA(w.canonical(&s.SA)), s.Dir)
 		}
 	}
-	peers := 0
-	for _, x := range w.nodes {
-		if pairs[[2]*Node{n, x}] {
-			peers++
+	// Two connections that were begun from different ends at once may ride on
+	// an IKE SA each; one that carries none is too many.
+	peers, tunnels := map[*Node]bool{}, 0
+	for _, t := range wanted {
+		if t.A == n || t.B == n {
+			peers[t.other(n)] = true
+			tunnels++
 		}
 	}
-	if len(n.machines) != peers {
-		w.breach("I8", "%s has %d IKE SAs for %d peers", n.Name, len(n.machines), peers)
-	}
+	standing := 0
 	for _, h := range n.machines {
+		if !h.ended.IsZero() {
+			if w.now.Sub(h.ended) > maxLinger {
+				w.breach("I7", "%s #%d is still there, %v after its end", n.Name, h.Serial(), w.now.Sub(h.ended))
+			}
+			continue
+		}
+		standing++
 		if i, r := h.SPIs(); !w.known(n, i, r) {
 			w.breach("I8", "%s #%d is an IKE SA that its peer does not have", n.Name, h.Serial())
 		}
 	}
+	if standing < len(peers) || standing > tunnels {
+		w.breach("I8", "%s has %d IKE SAs for %d tunnels to %d peers", n.Name, standing, tunnels, len(peers))
+	}
 }
+
+// maxGrace is how long an SA may stay installed after its end was reported.
+const maxGrace = 30 * time.Second
+
+func (n *Node) ending(id ipsec.SAID) bool {
+	at, ok := n.ended[id]
+	return ok && n.world.now.Sub(at) <= maxGrace
+}
+
+// maxLinger is how long a machine may stay after it has reported its end, to
+// answer a peer that missed its last word.
+const maxLinger = 3 * time.Minute
 
 // known reports whether another node has the same IKE SA.
 func (w *World) known(n *Node, i, r uint64) bool {
