@@ -68,15 +68,12 @@ func (s *step) authResponse(in inbound) {
 	}
 	idr, _ := in.IDr()
 	c := s.conn
-	wrong := func(why, ours, theirs string) {
-		s.authFailed(&ike.Failure{Reason: ike.ReasonAuth, Why: why, Ours: ours, Theirs: theirs, Notify: ike.NotifyAuthenticationFailed})
-	}
 	if want := c.Remote.ID; want.Kind != ike.IDNone && !want.Equal(idr.ID) {
-		wrong(fmt.Sprintf("we require peer to have ID '%s', but peer declares '%s'", want, idr.ID), want.String(), idr.ID.String())
+		s.notThem(fmt.Sprintf("we require peer to have ID '%s', but peer declares '%s'", want, idr.ID), want.String(), idr.ID.String())
 		return
 	}
 	if m := methodOf(auth.Method); !accepts(&c.Remote, m) {
-		wrong(fmt.Sprintf("the peer authenticates by %s, which the connection does not allow", methodName(m)), "", methodName(m))
+		s.notThem(fmt.Sprintf("the peer authenticates by %s, which the connection does not allow", methodName(m)), "", methodName(m))
 		return
 	}
 	s.remoteID = idr.ID
@@ -86,15 +83,20 @@ func (s *step) authResponse(in inbound) {
 		Auth:   ike.Signature{Method: auth.Method, Data: auth.Data},
 	}, func(s *step, result any, err error) {
 		if err != nil {
-			wrong("authentication of '"+idr.ID.String()+"' failed: "+err.Error(), "", "")
+			s.notThem("authentication of '"+idr.ID.String()+"' failed: "+err.Error(), "", "")
 			return
 		}
 		if v, ok := result.(ike.Verified); !ok || !v.Proves(idr.ID) {
-			wrong("authentication of '"+idr.ID.String()+"' failed", "", "")
+			s.notThem("authentication of '"+idr.ID.String()+"' failed", "", "")
 			return
 		}
 		s.initiatorUp(in)
 	})
+}
+
+// notThem ends the attempt because whoever answered is not who was called.
+func (s *step) notThem(why, ours, theirs string) {
+	s.authFailed(&ike.Failure{Reason: ike.ReasonAuth, Why: why, Ours: ours, Theirs: theirs, Notify: ike.NotifyAuthenticationFailed})
 }
 
 // authRefused is what an error in the response means.
