@@ -60,6 +60,8 @@ func TestChoose(t *testing.T) {
 	}
 }
 
+const nobody = 65534
+
 // ordinary is the ipsec command as an ordinary user runs it.
 func ordinary(t *testing.T, args ...string) *exec.Cmd {
 	t.Helper()
@@ -67,7 +69,6 @@ func ordinary(t *testing.T, args ...string) *exec.Cmd {
 	cmd := exec.Command(labtest.Binary(t), args...)
 	cmd.Dir = os.TempDir()
 	if os.Getuid() == 0 && !lab.Inside() {
-		const nobody = 65534
 		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
 	}
 	return cmd
@@ -123,13 +124,14 @@ func TestKeepShellStop(t *testing.T) {
 	}
 }
 
-// shared is a directory that the ordinary user may write to.
+// shared is a private directory of the user that ordinary runs as.
 func shared(t *testing.T) string {
 	dir := filepath.Join(os.TempDir(), "kd-"+strconv.Itoa(os.Getpid()))
-	if err := os.MkdirAll(dir, 0o777); err != nil {
-		t.Fatal(err)
+	err := os.Mkdir(dir, 0o700)
+	if err == nil && os.Getuid() == 0 && !lab.Inside() {
+		err = os.Chown(dir, nobody, nobody)
 	}
-	if err := os.Chmod(dir, 0o777); err != nil {
+	if err != nil && !os.IsExist(err) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
@@ -140,7 +142,8 @@ func shared(t *testing.T) string {
 func TestInterrupt(t *testing.T) {
 	labtest.New(t, "probe")
 	cmd := exec.Command(labtest.Binary(t), "demo", "crash")
-	cmd.Env = append(os.Environ(), "TMPDIR="+shared(t))
+	files := t.TempDir()
+	cmd.Env = append(os.Environ(), "TMPDIR="+files)
 	var out safeBuffer
 	cmd.Stdout, cmd.Stderr = &out, &out
 	if err := cmd.Start(); err != nil {
@@ -154,9 +157,9 @@ func TestInterrupt(t *testing.T) {
 		t.Error("exit code 0 though interrupted")
 	}
 	left, _ := filepath.Glob("/run/netns/demo" + strconv.Itoa(cmd.Process.Pid) + "-*")
-	files, _ := filepath.Glob(filepath.Join(shared(t), "demo*"))
-	if len(left)+len(files) > 0 {
-		t.Errorf("left behind: %v %v", left, files)
+	dirs, _ := filepath.Glob(filepath.Join(files, "demo*"))
+	if len(left)+len(dirs) > 0 {
+		t.Errorf("left behind: %v %v", left, dirs)
 	}
 }
 

@@ -38,7 +38,7 @@ func parseSteps(text string) ([]step, error) {
 		switch trimmed := strings.TrimSpace(line); {
 		case trimmed == "":
 		case strings.HasPrefix(line, "#"):
-			steps = append(steps, step{line: i + 1, caption: strings.TrimSpace(line[1:])})
+			steps = addCaption(steps, i+1, strings.TrimSpace(line[1:]))
 		case unicode.IsSpace(rune(line[0])):
 			if len(steps) == 0 || steps[len(steps)-1].caption != "" {
 				err = fmt.Errorf("expectation without a step")
@@ -56,6 +56,15 @@ func parseSteps(text string) ([]step, error) {
 		}
 	}
 	return steps, nil
+}
+
+// addCaption joins the lines of one caption.
+func addCaption(steps []step, line int, text string) []step {
+	if n := len(steps); n > 0 && steps[n-1].caption != "" {
+		steps[n-1].caption += "\n" + text
+		return steps
+	}
+	return append(steps, step{line: line, caption: text})
 }
 
 func parseStep(line string) (step, error) {
