@@ -30,7 +30,8 @@ type ledger struct {
 	keys  map[[8]byte]ipsec.SAID // fingerprint -> the one SA with these keys
 	gone  map[ipsec.SAID]time.Time
 	names map[ipsec.SAID]string
-	count map[netip.Addr]int // names given out by receiver
+	count map[netip.Addr]int        // names given out by receiver
+	alias map[ipsec.SAID]ipsec.SAID // what senders call SAs of receivers behind a NAT
 }
 
 // ends are the two halves of one SA: the receiver's and the sender's.
@@ -43,7 +44,7 @@ type half struct {
 }
 
 func newLedger() ledger {
-	return ledger{map[ipsec.SAID]*ends{}, map[[8]byte]ipsec.SAID{}, map[ipsec.SAID]time.Time{}, map[ipsec.SAID]string{}, map[netip.Addr]int{}}
+	return ledger{map[ipsec.SAID]*ends{}, map[[8]byte]ipsec.SAID{}, map[ipsec.SAID]time.Time{}, map[ipsec.SAID]string{}, map[netip.Addr]int{}, map[ipsec.SAID]ipsec.SAID{}}
 }
 
 // installed checks an SA at the moment it enters a data plane.
@@ -51,6 +52,9 @@ func (w *World) installed(n *Node, s ipsec.SA) {
 	l := &w.ledger
 	h := &half{n, fingerprint(&s), s}
 	id := w.canonical(&s)
+	if id != s.ID {
+		l.alias[s.ID] = id
+	}
 	e := l.ends[id]
 	if e == nil {
 		e = &ends{}
@@ -118,8 +122,8 @@ func (w *World) removed(n *Node, id ipsec.SAID) {
 // under way when the SA went are forgiven. Where SAs have ended by force in
 // this World (a crash, a cut wire, a command), the peer may not know yet.
 func (w *World) void(n *Node, p Packet) {
-	if w.forced {
-		return
+	if e := w.ledger.ends[p.ID]; w.forced || e == nil || e.in == nil {
+		return // or the answer that makes it is still under way (RFC 7296, 2.8)
 	}
 	if gone, ok := w.ledger.gone[p.ID]; ok && w.now.Sub(gone) <= w.Net.Data.Delay+w.Net.Data.Jitter {
 		return

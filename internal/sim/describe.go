@@ -103,6 +103,9 @@ func (w *World) nameOfSPI(p suite.Protocol, spi ipsec.SPI) string {
 // nameOfSA gives an SA the name of its receiver and a number, as "east.2".
 func (w *World) nameOfSA(id ipsec.SAID) string {
 	l := &w.ledger
+	if own, ok := l.alias[id]; ok {
+		id = own
+	}
 	if l.names[id] == "" {
 		l.count[id.Dst]++
 		l.names[id] = fmt.Sprintf("%s.%d", w.nameOf(id.Dst), l.count[id.Dst])

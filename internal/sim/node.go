@@ -39,7 +39,6 @@ type Node struct {
 	defined    []*connection.Description
 	machines   []*hosted // by serial
 	serial     uint32
-	waiter     uint64
 	todo       []func() // consequences of the event being worked on
 	draining   bool
 	tableAt    time.Time // the table's deadline that is planned
@@ -284,8 +283,8 @@ func (n *Node) doOne(h *hosted, a ike.Action) {
 	case ike.StartJob:
 		n.startJob(h, a)
 	case ike.Install:
-		w.Trace.install(n, a.SA)
 		w.installed(n, a.SA)
+		w.Trace.install(n, a.SA)
 		if err := n.Plane.AddSA(context.Background(), a.SA); err != nil {
 			w.breach("I8", "%s: %v", n.Name, err)
 		}

@@ -15,6 +15,8 @@ import (
 //
 //	seed N                      what chance does (default 1)
 //	node NAME ADDRESS           a gateway
+//	nat ADDRESS NODE...         a NAT with that outside address before nodes
+//	rebind                      all NATs forget their mappings
 //	link FAULT...               of IKE datagrams: delay=10ms jitter=5ms loss=0.3 twice=0.1 late=0.1 corrupt=0.1
 //	data FAULT...               of other packets: delay jitter loss
 //	tunnel NAME A NET B NET [KEY=VALUE...]
@@ -61,6 +63,8 @@ var scriptCommands = map[string]struct {
 }{
 	"seed":   {1, (*Script).seed},
 	"node":   {2, (*Script).node},
+	"nat":    {2, (*Script).nat},
+	"rebind": {0, (*Script).rebind},
 	"link":   {1, (*Script).link},
 	"data":   {1, (*Script).data},
 	"tunnel": {5, (*Script).tunnel},
@@ -149,6 +153,27 @@ func (s *Script) seed(a []string) error {
 
 func (s *Script) node(a []string) error {
 	s.world.Add(a[0], a[1], s.engine)
+	return nil
+}
+
+func (s *Script) nat(a []string) error {
+	var inside []*Node
+	for _, name := range a[1:] {
+		n := s.world.Node(name)
+		if n == nil {
+			return fmt.Errorf("no node %q", name)
+		}
+		inside = append(inside, n)
+	}
+	s.world.NAT(a[0], inside...)
+	return nil
+}
+
+func (s *Script) rebind([]string) error {
+	for _, b := range s.world.nats {
+		b.Rebind()
+	}
+	s.world.Trace.add("", "$ the NAT forgets its mappings")
 	return nil
 }
 

@@ -82,5 +82,10 @@ func (w *World) nameOf(a netip.Addr) string {
 	if n := w.byAddr[a]; n != nil {
 		return n.Name
 	}
+	for _, b := range w.nats {
+		if b.Outside == a {
+			return "nat"
+		}
+	}
 	return a.String()
 }

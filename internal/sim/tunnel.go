@@ -49,7 +49,11 @@ func nodeID(n *Node) ike.ID { return ike.ID{Kind: ike.IDFQDN, Data: n.Name} }
 
 func (w *World) define(name string, n, peer *Node, local, remote netip.Prefix, edit []func(*Node, *connection.Description)) *ike.Conn {
 	end := func(x *Node, p netip.Prefix) ike.End {
-		return ike.End{Addr: x.Addr, ID: nodeID(x), Auth: []ike.AuthMethod{ike.AuthPSK}, TS: []ipsec.TS{ipsec.TSOf(p, 0, ipsec.Ports{})}}
+		addr := x.Addr
+		if x != n && x.nat != nil {
+			addr = x.nat.Outside
+		}
+		return ike.End{Addr: addr, ID: nodeID(x), Auth: []ike.AuthMethod{ike.AuthPSK}, TS: []ipsec.TS{ipsec.TSOf(p, 0, ipsec.Ports{})}}
 	}
 	c := &ike.Conn{
 		Name: name, Version: ike.Version2,
