@@ -34,6 +34,8 @@ type File struct {
 	// missing from Conns, and every error outside connections.
 	Errors   []Problem
 	Warnings []Problem
+
+	fragments []Problem // why sections that only also= uses are no connections
 }
 
 // Conn returns the sound connection of that name, or nil. Problem says why.
@@ -62,8 +64,9 @@ func (f *File) Named(name string) []*Conn {
 // of its own, the first error outside connections; nil if there is none.
 func (f *File) Problem(name string) *Problem {
 	var general *Problem
-	for i := range f.Errors {
-		p := &f.Errors[i]
+	list := append(f.Errors[:len(f.Errors):len(f.Errors)], f.fragments...)
+	for i := range list {
+		p := &list[i]
 		if p.Conn == name && name != "" {
 			return p
 		}
@@ -90,10 +93,8 @@ type Setup struct {
 
 	Interfaces   []Interface // none: no device is attached
 	MyID         Identity    // unset: derived
-	Virtual      []netip.Prefix
-	VirtualNot   []netip.Prefix
-	Listen       netip.Addr // invalid: all of Interfaces
-	OverrideMTU  int        // 0: computed
+	Listen       netip.Addr  // invalid: all of Interfaces
+	OverrideMTU  int         // 0: computed
 	FragICMP     bool
 	HideTOS      bool
 	ForwardCtl   bool
@@ -129,6 +130,8 @@ type Setup struct {
 	MaxHalfOpen   int // IKE_SA_INITs without cookie; 0: the daemon's default
 	ShuntLifetime time.Duration
 	Helpers       int // crypto workers; -1: as many as processors
+
+	Options map[string]string // keywords of later work, which have no type yet
 }
 
 // Interface attaches a virtual device to a physical one.
@@ -237,7 +240,7 @@ const (
 // Proposals is ike= or esp=.
 type Proposals struct {
 	Text string           // as written; empty: not given
-	List []suite.Proposal // parsed; empty when Text is, or for manual keying
+	List []suite.Proposal // parsed; empty: the defaults, or manual keying
 }
 
 // Conn is one connection. Left and right are as the file has them: which of
@@ -274,12 +277,12 @@ type Conn struct {
 	KeyingTries   int // 0: no limit
 	LifeBytes     uint64
 	LifePackets   uint64
-	Inactivity    time.Duration
 	RetransmitAt  time.Duration // first wait; 0: the default of the IKE version
 	RetransmitEnd time.Duration // then the attempt has failed; 0: likewise
 
-	DPDDelay  time.Duration // 0: no liveness checks
-	DPDAction DPDAction
+	DPDDelay   time.Duration // 0: no liveness checks
+	DPDTimeout time.Duration // IKEv1 only; IKEv2 goes by its retransmissions
+	DPDAction  DPDAction
 
 	Encapsulation ike.Tristate
 	Fragmentation ike.Tristate
@@ -295,12 +298,14 @@ type Conn struct {
 	Priority int // 0: by prefix lengths
 	Metric   int
 	MTU      int // 0: computed
-	NoPMTU   bool
-	CopyDF   bool
-	HideTOS  ike.Tristate // Auto: as config setup
+
+	AuthBy []ike.AuthMethod // authby=; each end's Auth says what counts
+
+	// Family is what %any and host names mean: 4, 6, or 0 for either.
+	Family int
 
 	Manual  Manual
-	Options map[string]string // keywords of later work whose value needs no type yet
+	Options map[string]string // keywords of later work, which have no type yet
 }
 
 // Shunt returns what a shunt connection does, and whether c is one.
@@ -432,6 +437,7 @@ type Key struct {
 	Public crypto.PublicKey // *rsa.PublicKey, *ecdsa.PublicKey or ed25519.PublicKey
 	Text   string           // as written, 0s or 0x form
 	Where  Pos
+	slot   int // which keyword gave it
 }
 
 // End is one end of a connection as the file describes it.
@@ -441,8 +447,7 @@ type End struct {
 	// Subnets are leftsubnet= (a comma list has several); none means the
 	// host itself.
 	Subnets []netip.Prefix
-	Within  []netip.Prefix // leftsubnetwithin=: any subnet inside these
-	Proto   uint8          // leftprotoport=; 0: any
+	Proto   uint8 // leftprotoport=; 0: any
 	Ports   ipsec.Ports
 	ID      Identity
 	Auth    []ike.AuthMethod // preferred first
@@ -452,12 +457,11 @@ type End struct {
 	Firewall bool
 	SourceIP netip.Addr // leftsourceip=
 	IKEPort  uint16     // leftikeport=; 0: 500
-	Cert     string     // leftcert=, a file
-	CA       string
-	SendCert string
-	Pool     []netip.Prefix
-	AllowAny bool // leftallowany=: the peer may also call from elsewhere
-	ProxyARP bool
+
+	Manual  ManualKeys        // of the SA toward this end, instead of Conn.Manual.Keys
+	Options map[string]string // keywords of later work, which have no type yet
+
+	sets []netip.Prefix // leftsubnets=, until it is expanded into connections
 }
 
 // Given returns the keys written in the configuration.
@@ -473,10 +477,9 @@ func (e *End) Given() []ike.PublicKey {
 
 // Manual holds the keywords of manual keying, freeswan.md 2.10.
 type Manual struct {
-	SPI, SPIBase ipsec.SPI // 0: not given
-	ESP, AH      string    // transform names; empty: none
-	Keys         ManualKeys
-	Left, Right  ManualKeys // leftward and rightward SA, overriding Keys
+	SPI, SPIBase ipsec.SPI  // 0: not given
+	ESP, AH      string     // transform names; empty: none
+	Keys         ManualKeys // of both directions, unless an End has its own
 	ESPReplay    int        // packets
 	AHReplay     int
 	AllowNoAuth  bool

@@ -32,9 +32,8 @@ type Secret struct {
 
 	PSK ipsec.Secret // SecretPSK
 
-	// Private is the key of a SecretPrivate: an RSA, ECDSA or Ed25519 key.
-	// It has no String of its own, so Secret has one that hides it.
-	Private PrivateKey
+	Private PrivateKey // SecretPrivate: an RSA, ECDSA or Ed25519 key
+
 	// Comment is the text after the bit count of the line that newhostkey
 	// writes: host and date. Empty if there is none.
 	Comment string

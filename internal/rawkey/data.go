@@ -9,7 +9,6 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"errors"
-	"fmt"
 	"strings"
 )
 
@@ -70,11 +69,7 @@ func base64Data(digits string) ([]byte, error) {
 	}
 	b, err := base64.StdEncoding.Strict().DecodeString(digits)
 	if err != nil {
-		var at base64.CorruptInputError
-		if errors.As(err, &at) {
-			return nil, fmt.Errorf("bad base64 at digit %d (groups of four, = padding)", int64(at)+1)
-		}
-		return nil, errors.New("bad base64")
+		return nil, errors.New("bad base64 (groups of four digits, the last one padded with =)")
 	}
 	return b, nil
 }

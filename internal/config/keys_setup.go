@@ -1,0 +1,292 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"strings"
+	"time"
+
+	"cygnet/internal/ike"
+)
+
+// newSetup returns the defaults of config setup (freeswan.md 2.7, and 2.11 for
+// the 1.x dialect).
+func newSetup(d Dialect) Setup {
+	s := Setup{
+		Keys:       make(map[string]Pos),
+		Interfaces: []Interface{{"ipsec0", "%defaultroute"}},
+		FragICMP:   true, HideTOS: true, Pluto: true, RestartCrash: true,
+		Syslog: "daemon.error", AllowLegacy: true, AllowManual: true,
+		IKEPort: 500, NATPort: 4500, KeepAlive: 20 * time.Second,
+		ShuntLifetime: 15 * time.Minute, Helpers: -1, LogTime: true,
+	}
+	if d == Dialect1 {
+		s.Interfaces, s.PlutoWait, s.UniqueIDs, s.RPFilter = nil, true, UniqueNo, -1
+	}
+	return s
+}
+
+const (
+	noX509 = "certificates are not used"
+	noOE   = "opportunistic encryption is not active"
+	noBoot = "the boot-time work it asks for is not done"
+)
+
+// setupKeys are the parameters of config setup, freeswan.md 2.7, 2.11, 2.12.
+var setupKeys = []keyword[Setup]{
+	{name: "interfaces", kind: "%defaultroute, %none or a list of ipsecN=device", def: "%defaultroute",
+		doc: "Which physical devices the virtual ones guard.", field: interfacesField},
+	{name: "myid", kind: "identity", doc: "What %myid stands for.", field: identity(func(s *Setup) *Identity { return &s.MyID })},
+	{name: "listen", kind: "address", doc: "Listen for IKE on this address only.", field: addressField(func(s *Setup) *netip.Addr { return &s.Listen })},
+	{name: "uniqueids", kind: "yes, no, keep or never", def: "yes", doc: "Whether a new IKE SA of an identity replaces older ones.",
+		field: enum(func(s *Setup) *UniqueIDs { return &s.UniqueIDs }, word[UniqueIDs]{"yes", UniqueReplace, ""}, word[UniqueIDs]{"replace", UniqueReplace, ""},
+			word[UniqueIDs]{"no", UniqueNo, ""}, word[UniqueIDs]{"keep", UniqueKeep, ""}, word[UniqueIDs]{"never", UniqueNever, ""})},
+	{name: "overridemtu", kind: "number", def: "0", doc: "MTU of the virtual devices; 0: computed.", field: integer(func(s *Setup) *int { return &s.OverrideMTU }, 0, 65535)},
+	{name: "fragicmp", kind: "yes or no", def: "yes", doc: "Tell senders of packets too big for the tunnel (ICMP).", field: yesNo(func(s *Setup) *bool { return &s.FragICMP })},
+	{name: "hidetos", kind: "yes or no", def: "yes", doc: "Outer TOS is 0 rather than a copy of the inner.", field: yesNo(func(s *Setup) *bool { return &s.HideTOS })},
+	{name: "plutoload", kind: "list of conns, %search or %none", doc: "1.x: connections to load at start.", field: autoload(func(s *Setup) *Autoload { return &s.AutoLoad })},
+	{name: "plutostart", kind: "list of conns, %search or %none", doc: "1.x: connections to initiate at start.", field: autoload(func(s *Setup) *Autoload { return &s.AutoStart })},
+	{name: "logfile", aliases: []string{"plutostderrlog"}, kind: "file", doc: "Where a background daemon logs.", field: text(func(s *Setup) *string { return &s.LogFile })},
+	{name: "logtime", aliases: []string{"plutostderrlogtime"}, kind: "yes or no", def: "yes", doc: "Lines of the log file begin with the time.", field: yesNo(func(s *Setup) *bool { return &s.LogTime })},
+	{name: "plutodebug", kind: "none, all or list of areas", def: "none", doc: "What the daemon logs in detail.", field: list(func(s *Setup) *[]string { return &s.PlutoDebug }, "none")},
+	{name: "klipsdebug", kind: "none, all or list of classes", def: "none", doc: "What the data plane logs in detail.", field: list(func(s *Setup) *[]string { return &s.KLIPSDebug }, "none")},
+	{name: "secretsfile", kind: "file", doc: "The secrets, if not ipsec.secrets beside ipsec.conf.", field: text(func(s *Setup) *string { return &s.SecretsFile })},
+	{name: "ipsecdir", kind: "directory", doc: "Certificates, policies and the like, if not ipsec.d beside ipsec.conf.", field: text(func(s *Setup) *string { return &s.IPsecDir })},
+	{name: "secretsperm", kind: "strict or warn", def: "strict", doc: "Whether secrets files that others may read are refused.",
+		field: enum(func(s *Setup) *bool { return &s.SecretsWarn }, word[bool]{"strict", false, ""}, word[bool]{"warn", true, ""})},
+	{name: "allow-legacy", kind: "yes or no", def: "yes", doc: "Connections may name obsolete algorithms.", field: yesNo(func(s *Setup) *bool { return &s.AllowLegacy })},
+	{name: "allow-manual", kind: "yes or no", def: "yes", doc: "Manual keying is permitted.", field: yesNo(func(s *Setup) *bool { return &s.AllowManual })},
+	{name: "keep-alive", kind: "duration", def: "20s", doc: "Interval of NAT keepalives.", field: span(func(s *Setup) *time.Duration { return &s.KeepAlive }, time.Second)},
+	{name: "ikeport", kind: "port", def: "500", doc: "UDP port of IKE.", field: port(func(s *Setup) *uint16 { return &s.IKEPort })},
+	{name: "nat-ikeport", aliases: []string{"nat-port"}, kind: "port", def: "4500", doc: "UDP port of IKE and ESP behind NAT.", field: port(func(s *Setup) *uint16 { return &s.NATPort })},
+	{name: "ddos-mode", kind: "auto, busy or unlimited", def: "auto", doc: "When initiators must return a cookie.",
+		field: enum(func(s *Setup) *DDoSMode { return &s.DDoS }, word[DDoSMode]{"auto", DDoSAuto, ""}, word[DDoSMode]{"busy", DDoSBusy, ""}, word[DDoSMode]{"unlimited", DDoSUnlimited, ""})},
+	{name: "max-halfopen-ike", kind: "number", def: "0", doc: "Half-open IKE SAs before cookies are asked for; 0: built-in.", field: integer(func(s *Setup) *int { return &s.MaxHalfOpen }, 0, 1<<20)},
+	{name: "nhelpers", kind: "number", def: "-1", doc: "Workers for expensive computations; -1: one per processor.", field: integer(func(s *Setup) *int { return &s.Helpers }, 0, 1024, word[int]{"-1", -1, ""})},
+	{name: "oe", kind: "auto, yes, responder or no", def: "auto", doc: "Opportunistic encryption.", use: refused, unless: []string{"no", "off"}, why: "no gateway is looked for in DNS",
+		field: enum(func(s *Setup) *OEMode { return &s.OE }, word[OEMode]{"auto", OEAuto, ""}, word[OEMode]{"yes", OEYes, ""}, word[OEMode]{"on", OEYes, ""},
+			word[OEMode]{"responder", OEResponder, ""}, word[OEMode]{"no", OENo, ""}, word[OEMode]{"off", OENo, ""})},
+
+	{name: "syslog", kind: "facility.priority", def: "daemon.error", doc: "Label of set-up messages.", use: harmless, why: "messages go to standard error, the log file or the journal", field: text(func(s *Setup) *string { return &s.Syslog })},
+	{name: "dumpdir", kind: "directory", doc: "Permit core dumps, there.", use: harmless, why: "core dumps hold keys and are not made", field: text(func(s *Setup) *string { return &s.DumpDir })},
+	{name: "plutorestartoncrash", kind: "yes or no", def: "yes", doc: "Start the daemon again after a crash.", use: harmless, why: "that is the service manager's affair", field: yesNo(func(s *Setup) *bool { return &s.RestartCrash })},
+	{name: "plutowait", kind: "yes or no", def: "no", doc: "Finish one start-up negotiation before the next.", use: harmless, why: "start-up negotiations run side by side", field: yesNo(func(s *Setup) *bool { return &s.PlutoWait })},
+	{name: "rp_filter", kind: "%unchanged, 0, 1 or 2", def: "0", doc: "Reverse path filter of guarded devices.", use: harmless, unless: []string{"%unchanged"}, why: "the filter is left as it is",
+		field: integer(func(s *Setup) *int { return &s.RPFilter }, 0, 2, word[int]{"%unchanged", -1, ""})},
+	{name: "shuntlifetime", kind: "duration", def: "15m", doc: "How long a failed destination is remembered.", use: harmless, why: noOE, field: span(func(s *Setup) *time.Duration { return &s.ShuntLifetime }, time.Second)},
+	{name: "forwardcontrol", kind: "yes or no", def: "no", doc: "Switch IP forwarding on at start and off at stop.", use: refused, why: "forwarding is left as it is", field: yesNo(func(s *Setup) *bool { return &s.ForwardCtl })},
+	{name: "pluto", kind: "yes or no", def: "yes", doc: "Start the daemon.", use: refused, why: "ipsec setup is there to start it", field: yesNo(func(s *Setup) *bool { return &s.Pluto })},
+	{name: "prepluto", kind: "command", doc: "Run before the daemon starts.", use: refused, why: noBoot, field: text(func(s *Setup) *string { return &s.PrePluto })},
+	{name: "postpluto", kind: "command", doc: "Run after the daemon has started and loaded.", use: refused, why: noBoot, field: text(func(s *Setup) *string { return &s.PostPluto })},
+	{name: "manualstart", kind: "list of conns", doc: "Manual connections to bring up at start.", use: refused, why: noBoot, field: list(func(s *Setup) *[]string { return &s.ManualStart }, "")},
+
+	setupOption("plutoopts", "words", "", "Extra words on the daemon's command line.", refused, "they are not passed on"),
+	setupOption("nocrsend", "yes or no", "no", "Do not ask peers for certificates.", harmless, noX509),
+	setupOption("strictcrlpolicy", "yes or no", "no", "A certificate needs a fresh CRL.", harmless, noX509, "crl-strict"),
+	setupOption("crlcheckinterval", "duration", "0", "How often CRLs are fetched.", harmless, noX509),
+	setupOption("ocsp-enable", "yes or no", "no", "Ask OCSP responders.", harmless, noX509),
+	setupOption("ocsp-strict", "yes or no", "no", "A certificate needs an OCSP answer.", harmless, noX509),
+	setupOption("curl-timeout", "duration", "", "Longest wait for a CRL.", harmless, noX509),
+	setupOption("curl-iface", "device", "", "Where CRLs are fetched.", harmless, noX509),
+	setupOption("cachecrls", "yes or no", "no", "Keep CRLs on disk.", harmless, noX509),
+	setupOption("nat_traversal", "yes or no", "yes", "NAT traversal.", harmless, "it is always on; encapsulation=no in a conn switches it off there"),
+	setupOption("virtual_private", "list", "", "Private networks that peers may have.", harmless, "no connection asks for virtual networks", "virtual-private"),
+	setupOption("force_keepalive", "yes or no", "no", "Keepalives without NAT.", harmless, "they are sent where a NAT is found"),
+	setupOption("disable_port_floating", "yes or no", "no", "Do not move to port 4500.", harmless, "IKEv2 moves when a NAT is found"),
+	setupOption("protostack", "name", "", "Data plane.", harmless, "the data plane is the program's own"),
+	setupOption("ikev1-policy", "accept, drop or reject", "drop", "What IKEv1 initiators get.", harmless, "IKEv1 is not spoken, its packets are dropped"),
+	setupOption("listen-tcp", "yes or no", "no", "IKE over TCP.", refused, "only UDP is listened on"),
+	setupOption("packetdefault", "no, yes, pass, drop or reject", "no", "1.x: what befalls packets without a connection.", harmless, noOE),
+	setupOption("opportunistic", "yes or no", "no", "1.x: opportunistic encryption.", harmless, noOE),
+	setupOption("no_eroute_pass", "yes or no", "no", "1.x: packets without a tunnel go in the clear.", refused, "what should be protected never leaves in the clear"),
+	setupOption("plutobackgroundload", "yes or no", "no", "1.x: load connections in the background.", harmless, "loading takes no time"),
+	setupOption("dump", "yes or no", "no", "1.x: permit core dumps.", harmless, "core dumps hold keys and are not made"),
+	setupOption("perpeerlog", "yes or no", "no", "One log per peer.", harmless, "there is one log"),
+	setupOption("perpeerlogdir", "directory", "", "Where logs per peer would go.", harmless, "there is one log"),
+	setupOption("logappend", "yes or no", "yes", "Append to the log file.", harmless, "it is always appended to"),
+	setupOption("logip", "yes or no", "yes", "Peers' addresses in the log.", harmless, "they are always shown"),
+	setupOption("audit-log", "yes or no", "no", "Linux audit records.", harmless, "there are none"),
+	setupOption("seccomp", "word", "", "System call filter.", harmless, "it is built in"),
+	setupOption("statsbin", "program", "", "Program told of changes.", refused, "it is not run"),
+	setupOption("drop-oppo-null", "yes or no", "no", "Ignore anonymous peers.", harmless, noOE),
+	setupOption("ike-socket-bufsize", "number", "", "Buffer of the IKE socket.", harmless, "the system's size is used"),
+	setupOption("ike-socket-errqueue", "yes or no", "yes", "Watch ICMP errors.", harmless, "they are not needed"),
+	setupOption("xfrmlifetime", "duration", "", "Lifetime of kernel acquires.", harmless, "there is no kernel data plane"),
+	setupOption("expire-shunt-interval", "duration", "", "How often failed destinations are looked at.", harmless, noOE),
+	setupOption("interfaces-optional", "yes or no", "no", "Devices may be absent at start.", refused, "absent devices are an error"),
+	setupOption("inbound-clear", "drop or allow", "drop", "Clear packets from networks that a connection protects.", refused, "they are dropped"),
+	setupOption("charondebug", "list", "", "strongSwan's log levels.", harmless, "use plutodebug"),
+	setupOption("resolver", "address", "", "DNS resolver to ask.", harmless, noOE),
+	setupOption("resolver-trust", "yes or no", "no", "Trust the resolver's own validation.", harmless, noOE),
+	setupOption("dnssec", "word", "", "Which DNS answers may give keys.", harmless, noOE, "dnssec-enable"),
+	setupOption("dnssec-rootkey-file", "file", "", "Root of DNSSEC trust.", harmless, noOE),
+	setupOption("dnssec-anchors", "file", "", "Other roots of DNSSEC trust.", harmless, noOE),
+	setupOption("policy-names", "yes or no", "no", "Names in policy group files.", harmless, noOE),
+	setupOption("oe-stop", "word", "", "What becomes of OE policies at stop.", harmless, noOE),
+	setupOption("oe-rsa-max", "number", "4096", "Longest RSA key of a stranger.", harmless, noOE),
+	setupOption("oe-mark", "word", "", "Mark of OE traffic.", harmless, noOE),
+	setupOption("oe-legacy-txt", "yes or no", "yes", "Read TXT records.", harmless, noOE),
+	setupOption("oe-legacy-key", "yes or no", "no", "Read KEY records.", harmless, noOE),
+}
+
+func setupOption(name, kind, def, doc string, u use, why string, aliases ...string) keyword[Setup] {
+	return keyword[Setup]{name: name, aliases: aliases, kind: kind, def: def, doc: doc, use: u, why: why,
+		field: option(func(s *Setup) *map[string]string { return &s.Options }, name)}
+}
+
+var interfacesField = field[Setup]{
+	parse: func(s *Setup, v value) error {
+		s.Interfaces = nil
+		if v.text == "%none" {
+			return nil
+		}
+		for _, w := range strings.Fields(v.text) {
+			i, err := parseInterface(w)
+			if err != nil {
+				return err
+			}
+			for _, other := range s.Interfaces {
+				if other.Virtual == i.Virtual || other.Physical == i.Physical {
+					return fmt.Errorf("%q names a device that %s=%s names already", w, other.Virtual, other.Physical)
+				}
+			}
+			s.Interfaces = append(s.Interfaces, i)
+		}
+		return nil
+	},
+	print: func(s *Setup) string {
+		if len(s.Interfaces) == 0 {
+			return "%none"
+		}
+		var words []string
+		for _, i := range s.Interfaces {
+			if i == (Interface{"ipsec0", "%defaultroute"}) {
+				words = append(words, "%defaultroute")
+				continue
+			}
+			words = append(words, i.Virtual+"="+i.Physical)
+		}
+		return strings.Join(words, " ")
+	},
+}
+
+func parseInterface(w string) (Interface, error) {
+	if w == "%defaultroute" {
+		return Interface{"ipsec0", w}, nil
+	}
+	virtual, physical, ok := strings.Cut(w, "=")
+	number, isOurs := strings.CutPrefix(virtual, "ipsec")
+	if !ok || !isOurs || !digits(number) || len(number) > 3 {
+		return Interface{}, fmt.Errorf("%q is not ipsecN=device", w)
+	}
+	// 15 octets is IFNAMSIZ without its final zero.
+	if physical != "%defaultroute" && (physical == "" || len(physical) > 15 || !nameChars(physical, ".:@")) {
+		return Interface{}, fmt.Errorf("%q is not the name of a device", physical)
+	}
+	return Interface{virtual, physical}, nil
+}
+
+func autoload(at func(*Setup) *Autoload) field[Setup] {
+	return field[Setup]{
+		parse: func(s *Setup, v value) error {
+			*at(s) = Autoload{}
+			switch v.text {
+			case "%search":
+				at(s).Search = true
+			case "%none":
+			default:
+				for _, name := range strings.Fields(v.text) {
+					if !sectionName(name) || name == "%default" {
+						return fmt.Errorf("%q is not the name of a connection", name)
+					}
+					at(s).Names = append(at(s).Names, name)
+				}
+			}
+			return nil
+		},
+		print: func(s *Setup) string {
+			if at(s).Search {
+				return "%search"
+			}
+			return strings.Join(at(s).Names, " ")
+		},
+	}
+}
+
+func addressField[T any](at func(*T) *netip.Addr) field[T] {
+	return field[T]{
+		parse: func(t *T, v value) error {
+			a, err := ParseAddress(v.text)
+			if err == nil && a.IsUnspecified() {
+				err = errors.New("the unspecified address means nothing here")
+			}
+			*at(t) = a
+			return err
+		},
+		print: func(t *T) string {
+			if !at(t).IsValid() {
+				return ""
+			}
+			return at(t).String()
+		},
+	}
+}
+
+// identity is leftid= and myid=, freeswan.md 3.3.
+func identity[T any](at func(*T) *Identity) field[T] {
+	return field[T]{
+		parse: func(t *T, v value) (err error) {
+			*at(t), err = parseIdentity(v.text)
+			return err
+		},
+		print: func(t *T) string { return at(t).String() },
+	}
+}
+
+func parseIdentity(text string) (Identity, error) {
+	switch text {
+	case "%any", "%any6":
+		return Identity{Kind: IdentityAny}, nil
+	case "%myid":
+		return Identity{Kind: IdentityMyID}, nil
+	case "%fromcert":
+		return Identity{}, notYet{noX509}
+	case "%null":
+		return Identity{}, notYet{noOE}
+	}
+	if a, err := ParseAddress(text); err == nil {
+		if a.IsUnspecified() {
+			return Identity{Kind: IdentityAny}, nil
+		}
+		return Identity{Kind: IdentityID, ID: ike.IDOfAddr(a)}, nil
+	}
+	id, err := ike.ParseID(text)
+	var host *ike.HostNameError
+	if errors.As(err, &host) {
+		return Identity{Kind: IdentityName, Name: host.Name}, nil
+	}
+	if err != nil {
+		return Identity{}, err
+	}
+	return Identity{Kind: IdentityID, ID: id}, nil
+}
+
+// String is the text that leftid= has; empty for the end's own address.
+func (i Identity) String() string {
+	switch i.Kind {
+	case IdentityID:
+		return i.ID.String()
+	case IdentityAny:
+		return "%any"
+	case IdentityMyID:
+		return "%myid"
+	case IdentityFromCert:
+		return "%fromcert"
+	case IdentityName:
+		return i.Name
+	case IdentityNull:
+		return "%null"
+	}
+	return ""
+}
