@@ -5,13 +5,16 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"net/netip"
 	"slices"
+	"sync"
 	"time"
 
 	"cygnet/internal/ipsec"
+	"cygnet/internal/suite"
 )
 
 // Packet is a packet of the data plane on the outer network. Instead of being
@@ -28,6 +31,7 @@ type Packet struct {
 // ciphers: it numbers packets, and on receipt checks SPI, keys, sequence number
 // and selectors. It implements ipsec.Backend and ipsec.Inspector.
 type Plane struct {
+	mu     sync.Mutex // Backend promises it; a World has one goroutine
 	node   *Node
 	rand   io.Reader
 	sas    map[ipsec.SAID]*sa
@@ -74,6 +78,11 @@ func newPlane(n *Node) *Plane {
 
 // ReserveSPI implements ipsec.Backend.
 func (p *Plane) ReserveSPI(_ context.Context, dst netip.Addr, proto ipsec.Proto) (ipsec.SPI, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if proto != ipsec.ESP && proto != ipsec.AH {
+		return 0, fmt.Errorf("reserve an SPI of %s: %w", proto, ipsec.ErrUnsupported)
+	}
 	var b [4]byte
 	for {
 		if _, err := io.ReadFull(p.rand, b[:]); err != nil {
@@ -89,11 +98,13 @@ func (p *Plane) ReserveSPI(_ context.Context, dst netip.Addr, proto ipsec.Proto)
 
 // AddSA implements ipsec.Backend.
 func (p *Plane) AddSA(_ context.Context, s ipsec.SA) error {
-	if s.ID.SPI < ipsec.MinSPI {
-		return fmt.Errorf("add %s: reserved SPI", s.ID)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		return fmt.Errorf("add %s: closed", s.ID)
 	}
-	if s.EncrKey.Len()+s.IntegKey.Len() == 0 {
-		return fmt.Errorf("add %s: no keys", s.ID)
+	if err := checkSA(&s); err != nil {
+		return fmt.Errorf("add %s: %w", s.ID, err)
 	}
 	// The keys are ours from now on; the machine may wipe its copy.
 	s.EncrKey, s.IntegKey = ipsec.NewSecret(clone(s.EncrKey.Bytes())), ipsec.NewSecret(clone(s.IntegKey.Bytes()))
@@ -105,8 +116,37 @@ func (p *Plane) AddSA(_ context.Context, s ipsec.SA) error {
 	return nil
 }
 
+// checkSA refuses what no data plane could carry.
+func checkSA(s *ipsec.SA) error {
+	e := suite.EncrByID(s.Transform.Encr)
+	switch {
+	case s.ID.SPI < ipsec.MinSPI:
+		return errors.New("reserved SPI")
+	case s.Replay < 0:
+		return errors.New("negative replay window")
+	case s.Transform.Encr == 0 && s.Transform.Integ == 0:
+		return errors.New("no protection at all")
+	case s.Transform.Encr != 0 && e == nil:
+		return fmt.Errorf("cipher %d is unknown", s.Transform.Encr)
+	case e != nil && s.EncrKey.Len() != keyBits(e, s.Transform.KeyBits)/8+e.Salt:
+		return fmt.Errorf("%s key of %d octets", e.Name, s.EncrKey.Len())
+	case s.Transform.Integ != 0 && (suite.IntegByID(s.Transform.Integ) == nil || s.IntegKey.Len() != suite.IntegByID(s.Transform.Integ).Key):
+		return fmt.Errorf("integrity key of %d octets", s.IntegKey.Len())
+	}
+	return nil
+}
+
+func keyBits(e *suite.Encr, bits int) int {
+	if bits == 0 && len(e.KeyBits) > 0 {
+		return e.KeyBits[0]
+	}
+	return bits
+}
+
 // DeleteSA implements ipsec.Backend.
 func (p *Plane) DeleteSA(_ context.Context, id ipsec.SAID) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	if p.sas[id] == nil {
 		return fmt.Errorf("delete %s: %w", id, ipsec.ErrNotFound)
 	}
@@ -116,6 +156,13 @@ func (p *Plane) DeleteSA(_ context.Context, id ipsec.SAID) error {
 
 // SetPolicies implements ipsec.Backend.
 func (p *Plane) SetPolicies(_ context.Context, want []ipsec.Policy) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, pol := range want {
+		if !pol.Selector.Src.IsValid() || !pol.Selector.Dst.IsValid() || pol.Action == ipsec.Protect && len(pol.Bundle) == 0 {
+			return fmt.Errorf("policy %s of %q is incomplete", pol.Selector, pol.Owner)
+		}
+	}
 	p.spd = slices.Clone(want)
 	slices.SortStableFunc(p.spd, func(a, b ipsec.Policy) int { return cmp.Compare(rank(b.Selector), rank(a.Selector)) })
 	clear(p.asked)
@@ -144,6 +191,8 @@ func rank(s ipsec.Selector) int {
 
 // Usage implements ipsec.Backend.
 func (p *Plane) Usage(_ context.Context, id ipsec.SAID) (ipsec.Usage, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	s := p.sas[id]
 	if s == nil || s.reserved {
 		return ipsec.Usage{}, fmt.Errorf("usage of %s: %w", id, ipsec.ErrNotFound)
@@ -156,6 +205,8 @@ func (p *Plane) Events() <-chan ipsec.Event { return p.events }
 
 // Close implements ipsec.Backend.
 func (p *Plane) Close() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	if !p.closed {
 		p.closed = true
 		close(p.events)
