@@ -70,7 +70,7 @@ func (t *Table) childUp(r ike.Report, c *conn, up ike.ChildUp) {
 	c.tries, c.retryAt, c.last, c.blockedUntil = 0, time.Time{}, nil, time.Time{}
 	t.enroute(c)
 	t.checkSurplus(c)
-	t.release(c, nil, 0)
+	t.release(c, nil)
 }
 
 // enroute gives c's packets to its SA: eroute, script, route (freeswan.md

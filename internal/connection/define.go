@@ -99,30 +99,72 @@ func (t *Table) undefine(c *conn) {
 	if c.state.Routed() && len(c.Updown) > 0 {
 		t.script(c, "unroute")
 	}
-	t.release(c, &ike.Failure{Reason: ike.ReasonDeleted, Why: "the connection was deleted"}, codeSerious)
+	t.release(c, &ike.Failure{Reason: ike.ReasonDeleted, Why: "the connection was deleted"})
 	t.evict(c)
 }
 
-// reorient takes over what changed when addresses of this machine did.
+// reorient takes over what changed when addresses of this machine did. A
+// connection that was routed stays so when our end of it vanishes, and its
+// packets are dropped until the end is back: another interface may still lead
+// to where they must not go in clear.
 func (t *Table) reorient(e Reorient) {
 	for _, d := range e.List {
 		c := t.find(key{d.Name, 0})
-		if c == nil || c.equal(d) {
-			continue
+		switch {
+		case c == nil:
+		case !d.Oriented && c.state.Routed():
+			t.strand(c)
+		case c.equal(d) && c.stranded:
+			c.stranded = false
+			t.resume(c, Trapped)
+		case !c.equal(d):
+			t.adapt(c, d)
 		}
-		up, state := c.up, c.state
-		t.exchange(d.Name, []*Description{d}, false)
-		n := t.find(key{d.Name, 0})
-		if !c.Oriented && d.Oriented {
-			t.log(d.Conn, "an address of this machine is now one of its ends")
-			if routes(d) && state == Unrouted && !d.Template {
-				t.become(n, Trapped)
-			}
-			up = up || starts(d)
-		}
-		if up && d.Oriented && !d.Template {
-			n.up = true
-			t.initiate(n, nil)
-		}
+	}
+}
+
+// strand takes a connection down because our end of it is gone.
+func (t *Table) strand(c *conn) {
+	if c.stranded {
+		return
+	}
+	t.log(c.Conn, "no address of this machine is one of its ends any more")
+	c.stranded = c.state != Dropped // or a user wants it so
+	t.callDown(c)
+	if c.Negotiable() {
+		t.become(c, Dropped)
+	}
+	t.settle()
+	t.cancel(c)
+	t.release(c, &ike.Failure{Reason: ike.ReasonOther, Why: "our end of the connection is gone"})
+	t.closeChildren(c)
+}
+
+// adapt exchanges the description for one with another address.
+func (t *Table) adapt(c *conn, d *Description) {
+	state := c.state
+	if c.stranded {
+		state = Trapped
+	}
+	if !c.Oriented && d.Oriented && routes(d) {
+		state = Trapped
+	}
+	up := c.up || !c.Oriented && starts(d)
+	t.exchange(d.Name, []*Description{d}, false)
+	n := t.find(key{d.Name, 0})
+	if !d.Oriented || d.Template {
+		n.up = up
+		return
+	}
+	t.log(d.Conn, fmt.Sprintf("our end is now %s", d.Local.Addr))
+	n.up = up
+	t.resume(n, inherit(d, state))
+}
+
+// resume puts c into a state and brings it up if it shall be.
+func (t *Table) resume(c *conn, s State) {
+	t.become(c, s)
+	if c.up {
+		t.initiate(c, nil)
 	}
 }

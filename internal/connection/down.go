@@ -31,7 +31,7 @@ func (t *Table) downOne(c *conn) {
 	if len(c.children) > 0 || c.joined != nil {
 		t.log(c.Conn, "terminating SAs using this connection")
 	}
-	c.up = false
+	c.up, c.stranded = false, false
 	t.callDown(c)
 	switch {
 	case c.state == Initiating || c.state == Keyed:
@@ -43,7 +43,7 @@ func (t *Table) downOne(c *conn) {
 	}
 	t.settle()
 	t.cancel(c)
-	t.release(c, &ike.Failure{Reason: ike.ReasonDeleted, Why: "the connection was taken down"}, codeSerious)
+	t.release(c, &ike.Failure{Reason: ike.ReasonDeleted, Why: "the connection was taken down"})
 	t.closeChildren(c)
 }
 

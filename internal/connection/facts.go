@@ -12,6 +12,7 @@ import (
 func (t *Table) reported(e Reported) {
 	r := e.Report
 	c := t.byConn[r.Conn]
+	t.report = r
 	t.tell(r, c)
 	switch f := r.Fact.(type) {
 	case ike.IKEUp:

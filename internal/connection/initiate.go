@@ -72,7 +72,7 @@ func (t *Table) upOne(c *conn) {
 	switch {
 	case c.using() != nil && (c.state == Erouted || c.state == Keyed):
 		t.say(c, codeSuccess, fmt.Sprintf("%s #%d: IPsec SA established already", c.Title(), c.using().serial))
-		t.release(c, nil, 0)
+		t.release(c, nil)
 	case c.state.Negotiating() && c.joined != nil:
 		t.say(c, codeComment, c.Title()+": waits for the negotiation in progress")
 	default:
@@ -192,7 +192,7 @@ func (t *Table) attemptFailed(c *conn, why *ike.Failure) {
 		t.retry(c, why)
 		return
 	}
-	t.release(c, why, failureCode(why))
+	t.release(c, why)
 	t.exhausted(c)
 }
 
@@ -211,7 +211,7 @@ func (t *Table) retry(c *conn, why *ike.Failure) {
 	}
 	t.log(c.Conn, text)
 	t.say(c, codeLog, c.Title()+": "+text)
-	t.release(c, why, failureCode(why))
+	t.release(c, why)
 	c.retryAt = t.now.Add(delay)
 	t.dirty = true
 }

@@ -61,9 +61,10 @@ func failureCode(why *ike.Failure) int {
 }
 
 // tell passes a report on to whoever waits for a connection that it concerns:
-// its own, or those that wait for the IKE SA.
+// its own, or those that wait for the IKE SA. A failure decides the attempt and
+// is told by release.
 func (t *Table) tell(r ike.Report, c *conn) {
-	if len(t.waiters) == 0 {
+	if _, failed := r.Fact.(ike.Failed); failed || len(t.waiters) == 0 {
 		return
 	}
 	concerned := []*conn{}

@@ -26,8 +26,9 @@ type Table struct {
 	dirty    bool // states or children have changed since
 
 	// Of the current Step.
-	now time.Time
-	out []Action
+	now    time.Time
+	out    []Action
+	report ike.Report // what a Reported brought
 }
 
 // key names a connection or instance.
@@ -66,7 +67,8 @@ type conn struct {
 	last         *ike.Failure // of the newest failed attempt
 	scriptUp     bool         // its updown command was called with up, and not yet with down
 
-	instances int // highest instance number given out
+	stranded  bool // our address is gone; see reorient
+	instances int  // highest instance number given out
 }
 
 func (c *conn) key() key { return key{c.Name, c.Instance} }
@@ -78,7 +80,7 @@ func NewTable() *Table {
 
 // Step consumes one event and appends to out what must be done, in order.
 func (t *Table) Step(now time.Time, ev Event, out []Action) []Action {
-	t.now, t.out = now, out
+	t.now, t.out, t.report = now, out, ike.Report{}
 	switch e := ev.(type) {
 	case Add:
 		t.add(e)

@@ -45,20 +45,31 @@ func (t *Table) say(c *conn, code int, text string) {
 }
 
 // release tells the waiters of c that its attempt is decided: why is nil, or
-// what went wrong, of class code.
-func (t *Table) release(c *conn, why *ike.Failure, code int) {
+// what went wrong. It is said once, in the final reply, whose line names the
+// state that failed.
+func (t *Table) release(c *conn, why *ike.Failure) {
 	for _, w := range slices.Clone(t.waiters) {
 		if !slices.Contains(w.conns, c) {
 			continue
 		}
 		w.conns = slices.DeleteFunc(w.conns, func(x *conn) bool { return x == c })
 		if why != nil && w.why == nil {
-			w.why, w.code, w.text = why, code, fmt.Sprintf("%s: %s", c.Title(), why.Why)
+			w.why, w.code, w.text = why, failureCode(why), t.lineOf(c, why)
 		}
 		if len(w.conns) == 0 {
 			t.finish(w, w.why)
 		}
 	}
+}
+
+// lineOf is the line of a failure: as the machine reported it if it is that
+// which is being handled now.
+func (t *Table) lineOf(c *conn, why *ike.Failure) string {
+	if f, ok := t.report.Fact.(ike.Failed); ok && f.Why == why && t.report.Conn == c.Conn {
+		_, text := Line(t.report)
+		return text
+	}
+	return fmt.Sprintf("%s: %s", c.Title(), why.Why)
 }
 
 // finish sends the last reply.
@@ -76,8 +87,10 @@ func (t *Table) checkDown() {
 	}
 }
 
-// answer says that all is well; refuse and unknown say that nothing was done.
+// answer says that all is well, once it is; refuse and unknown say that nothing
+// was done.
 func (t *Table) answer(id uint64) {
+	t.settle()
 	if id != 0 {
 		t.do(Reply{Waiter: id, Final: true, OK: true})
 	}
