@@ -18,11 +18,12 @@ var oeLives = [][2]string{{"authby", "rsasig"}, {"keyingtries", "3"}, {"ikelifet
 
 var implicitCommon = [][2]string{{"left", "%defaultroute"}, {"leftid", "%myid"}, {"leftrsasigkey", "%dnsondemand"}, {"rightrsasigkey", "%dnsondemand"}, {"auto", "route"}}
 
-// addImplicit appends the built-in connections that no section replaces. They
-// have no place in a file.
-func (d *document) addImplicit() {
+// addImplicit appends the built-in connections that no section replaces, and
+// returns the names of those that one does. They have no place in a file.
+func (d *document) addImplicit() (replaced []string) {
 	for _, i := range implicitConns {
 		if d.find("conn", i.name) != nil {
+			replaced = append(replaced, i.name)
 			continue
 		}
 		s := &section{kind: "conn", name: i.name, implicit: true}
@@ -31,4 +32,5 @@ func (d *document) addImplicit() {
 		}
 		d.sections["conn"] = append(d.sections["conn"], s)
 	}
+	return replaced
 }

@@ -91,7 +91,7 @@ var setupKeys = []keyword[Setup]{
 	setupOption("curl-iface", "device", "", "Where CRLs are fetched.", harmless, noX509),
 	setupOption("cachecrls", "yes or no", "no", "Keep CRLs on disk.", harmless, noX509),
 	setupOption("nat_traversal", "yes or no", "yes", "NAT traversal.", harmless, "it is always on; encapsulation=no in a conn switches it off there"),
-	setupOption("virtual_private", "list", "", "Private networks that peers may have.", harmless, "no connection asks for virtual networks", "virtual-private"),
+	setupOption("virtual_private", "list", "", "Private networks that peers may have.", harmless, "no connection asks for virtual networks"),
 	setupOption("force_keepalive", "yes or no", "no", "Keepalives without NAT.", harmless, "they are sent where a NAT is found"),
 	setupOption("disable_port_floating", "yes or no", "no", "Do not move to port 4500.", harmless, "IKEv2 moves when a NAT is found"),
 	setupOption("protostack", "name", "", "Data plane.", harmless, "the data plane is the program's own"),

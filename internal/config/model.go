@@ -35,6 +35,7 @@ type File struct {
 	Errors   []Problem
 	Warnings []Problem
 
+	replaced  []string  // built-in connections that a section stands for
 	fragments []Problem // why sections that only also= uses are no connections
 }
 

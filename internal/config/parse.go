@@ -140,7 +140,7 @@ func (b *builder) conns() {
 		b.fail(problem, "")
 		return
 	}
-	b.doc.addImplicit()
+	b.replaced = b.doc.addImplicit()
 	for _, s := range b.doc.sections["conn"] {
 		if s.name == "%default" {
 			continue
@@ -204,7 +204,11 @@ func (b *builder) conn(s *section, defaults []param) (*Conn, *Problem) {
 	if !e.builtIn { // freeswan.md 2.4: built-in connections lose the defaults
 		e.withDefaults(defaults)
 	}
-	c := newConn(b.Dialect)
+	dialect := b.Dialect
+	if s.implicit { // the same whatever the file is
+		dialect = Dialect2
+	}
+	c := newConn(dialect)
 	c.Name, c.Where, c.Implicit = s.name, s.at, s.implicit
 	var warnings []*Problem
 	for _, p := range e.params {

@@ -22,6 +22,11 @@ func (f *File) Write(w io.Writer) error {
 			c.write(b)
 		}
 	}
+	for _, name := range f.replaced {
+		if f.Conn(name) == nil { // it was only switched off
+			fmt.Fprintf(b, "\nconn %s\n\tauto=ignore\n", name)
+		}
+	}
 	return b.Flush()
 }
 
