@@ -135,10 +135,8 @@ func load(confs, path string) (*config.File, error) {
 	if path != "" {
 		file = config.LoadFile(path)
 	}
-	for _, p := range file.Errors {
-		if p.Conn == "" {
-			return nil, fmt.Errorf("%w: %w", ErrConfig, p)
-		}
+	if err := file.Err(); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrConfig, err)
 	}
 	return file, nil
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"time"
 
 	"cygnet/internal/config"
@@ -301,6 +302,10 @@ func (d *Description) treatment(c *config.Conn) {
 	}
 }
 
+// builtinUpdown is the command that leftupdown= stands for by default: what we
+// do ourselves.
+var builtinUpdown = []string{"ipsec", "_updown"}
+
 // hops fills in next hops, our source address and script.
 func (d *Description) hops(f *Facts, local, remote end) error {
 	hop := func(e end) netip.Addr {
@@ -322,6 +327,9 @@ func (d *Description) hops(f *Facts, local, remote end) error {
 	if d.NextHop.IsValid() && d.NextHop == local.addr {
 		return fmt.Errorf("nexthop %s is our own address", d.NextHop)
 	}
-	d.SourceIP, d.Updown = local.SourceIP, local.Updown
+	d.SourceIP = local.SourceIP
+	if !slices.Equal(local.Updown, builtinUpdown) {
+		d.Updown = local.Updown
+	}
 	return nil
 }

@@ -234,6 +234,10 @@ func (h *Linux) SetDevice(name string, mtu int, addrs []netip.Addr) error {
 			}
 		}
 	}
+	// No link-local address, and so no router solicitations into the tunnels.
+	if err := h.SetSwitch(Switch("ipv6/conf/"+name+"/addr_gen_mode"), "1"); err != nil {
+		return err
+	}
 	if err := h.nl.LinkSetUp(link); err != nil {
 		return fmt.Errorf("bring %s up: %w", name, err)
 	}
