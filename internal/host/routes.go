@@ -33,7 +33,7 @@ func (h *Linux) SetRoutes(want []Route, devices []string) error {
 		if slices.ContainsFunc(have, func(i installed) bool { return i.Route == r }) {
 			continue
 		}
-		if err := h.put(r, index); err != nil {
+		if err := h.put(r, index, Protocol); err != nil {
 			errs = append(errs, fmt.Errorf("route %s: %w", r, err))
 		}
 	}
@@ -109,12 +109,12 @@ func describe(r netlink.Route, device string) Route {
 
 // put sets one route. The next hop need not be reachable by the device's own
 // addresses: what is sent there is ours to deliver.
-func (h *Linux) put(r Route, index map[string]int) error {
+func (h *Linux) put(r Route, index map[string]int, by netlink.RouteProtocol) error {
 	i, ok := index[r.Device]
 	if !ok {
 		return fmt.Errorf("there is no device %s", r.Device)
 	}
-	raw := &netlink.Route{LinkIndex: i, Dst: ipNet(r.Prefix), Protocol: Protocol, Table: unix.RT_TABLE_MAIN,
+	raw := &netlink.Route{LinkIndex: i, Dst: ipNet(r.Prefix), Protocol: by, Table: unix.RT_TABLE_MAIN,
 		Priority: r.Metric, MTU: r.MTU}
 	if r.NextHop.IsValid() && r.NextHop.Is4() == r.Prefix.Addr().Is4() {
 		raw.Gw = net.IP(r.NextHop.AsSlice())
