@@ -1,8 +1,12 @@
 package interop
 
 import (
+	"encoding/binary"
 	"strings"
 	"testing"
+	"time"
+
+	"cygnet/internal/lab"
 )
 
 func sides(t *testing.T, f func(t *testing.T, byUs bool)) {
@@ -64,15 +68,37 @@ func TestInvalidKE(t *testing.T) {
 	})
 }
 
-// charon asks for a cookie when it is under attack; any initiator is, for it,
-// with a threshold of zero.
+// With one exchange left half open charon thinks that it is under attack and
+// asks for a cookie.
 func TestCookie(t *testing.T) {
-	r := start(t, plan{options: []string{"cookie_threshold = 0", "cookie_threshold_ip = 0"}})
+	r := start(t, plan{
+		loss:    &lab.Loss{},
+		options: []string{"cookie_threshold = 1", "cookie_threshold_ip = 1"},
+	})
+	r.bad.Filter(func(frame []byte) bool { return !isAuth(frame) })
+	r.ipsec(0, "auto", "--asynchronous", "--up", "net")
+	r.within(10*time.Second, "half-open exchange", func() bool { return strings.Contains(r.east.Log(), "IKE_SA_INIT response") })
+	r.ipsec(0, "auto", "--down", "net")
+	r.bad.Filter(nil)
 	r.initiate(true)
-	if !strings.Contains(r.east.Log(), "COOKIE") {
+	if !strings.Contains(r.east.Log(), "N(COOKIE)") {
 		t.Error("charon's log has no COOKIE: the test tests nothing")
 	}
 	r.traffic()
+}
+
+// isAuth tells an IKE_AUTH message in an Ethernet frame with IPv4 and UDP: its
+// exchange type, RFC 7296 section 3.1, is the octet 18 of the IKE header.
+func isAuth(frame []byte) bool {
+	const ip, udp, marker, exchange, ikeAuth = 14, 20, 8, 18, 35
+	if len(frame) < ip+udp+marker+4+28 || frame[ip+9] != 17 {
+		return false
+	}
+	data := frame[ip+udp+marker:]
+	if binary.BigEndian.Uint32(data) == 0 { // non-ESP marker
+		data = data[4:]
+	}
+	return data[exchange] == ikeAuth
 }
 
 // The smaller of two offers is what both sides end up with.

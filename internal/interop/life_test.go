@@ -49,11 +49,16 @@ func (r *rig) spis(child bool) string {
 	return strings.Join(found, " ")
 }
 
+// withPFS is an esp= line with a group. Our pfs= is yes unless a connection says
+// otherwise, strongSwan's proposals have a group only where they name one; the
+// first Child SA of an IKE SA comes up all the same, a later one does not.
+const withPFS = "aes128gcm16-x25519"
+
 // Each side renews the Child SA on command; nobody notices.
 func TestChildRekey(t *testing.T) {
-	for _, pfs := range []string{"", "-x25519"} {
-		t.Run("esp"+pfs, func(t *testing.T) {
-			r := start(t, plan{ike: "aes128gcm16-prfsha256-x25519", esp: "aes128gcm16" + pfs})
+	for _, pfs := range []struct{ conn, group string }{{"pfs=no", ""}, {"pfs=yes", "-x25519"}} {
+		t.Run(pfs.conn, func(t *testing.T) {
+			r := start(t, plan{ike: "aes128gcm16-prfsha256-x25519", esp: "aes128gcm16" + pfs.group, conn: pfs.conn})
 			r.initiate(true)
 			check := r.steady()
 			for _, byUs := range []bool{true, false, true, false} {
@@ -88,7 +93,7 @@ func (r *rig) rekeyed(child bool, f func()) {
 // charon renews the IKE SA; the Child SA lives on and can itself be renewed
 // under the new one.
 func TestIKERekeyByCharon(t *testing.T) {
-	r := start(t, plan{})
+	r := start(t, plan{esp: withPFS})
 	r.initiate(true)
 	check := r.steady()
 	for range 2 {
@@ -102,7 +107,7 @@ func TestIKERekeyByCharon(t *testing.T) {
 // Our lifetimes run out: both kinds of SA are renewed in time, again and
 // again, without a lost packet.
 func TestRekeyByLifetime(t *testing.T) {
-	r := start(t, plan{conn: "ikelifetime=14s keylife=9s rekeymargin=5s rekeyfuzz=0%"})
+	r := start(t, plan{esp: withPFS, conn: "ikelifetime=14s keylife=9s rekeymargin=5s rekeyfuzz=0%"})
 	r.initiate(true)
 	check := r.steady()
 	ikes, children := map[string]bool{}, map[string]bool{}
@@ -119,42 +124,50 @@ func TestRekeyByLifetime(t *testing.T) {
 	r.secret()
 }
 
-// A connection that one side takes down is down on the other, and traffic does
-// not leak.
+// What we take down is down on the other side as well, and traffic neither
+// leaks nor brings it back.
 func TestDelete(t *testing.T) {
-	sides(t, func(t *testing.T, byUs bool) {
-		r := start(t, plan{})
-		r.initiate(true)
-		r.traffic()
-		if byUs {
-			r.ipsec(0, "auto", "--down", "net")
-		} else {
-			r.swanctl("--terminate", "--ike", "net")
-		}
-		r.within(10*time.Second, "SAs of charon gone", func() bool {
-			ikes, children := r.charonSAs()
-			return ikes == 0 && children == 0
-		})
-		r.within(10*time.Second, "SAs of west gone", func() bool {
-			return !strings.Contains(r.ipsec(0, "auto", "--status"), "SA established")
-		})
-		res, err := r.lab.Host("sunset").Ping(t.Context(), lab.Echo{Dst: lab.Sunrise, Count: 3, Wait: 300 * time.Millisecond})
-		r.must(err)
-		if res.Received != 0 {
-			t.Errorf("pings answered through a tunnel that is down: %+v", res)
-		}
-		r.secret()
-
-		r.initiate(byUs)
-		r.traffic()
+	r := start(t, plan{})
+	r.initiate(true)
+	r.traffic()
+	r.ipsec(0, "auto", "--down", "net")
+	r.within(10*time.Second, "SAs of charon gone", func() bool {
+		ikes, children := r.charonSAs()
+		return ikes == 0 && children == 0
 	})
+	res, err := r.lab.Host("sunset").Ping(t.Context(), lab.Echo{Dst: lab.Sunrise, Count: 3, Wait: 300 * time.Millisecond})
+	r.must(err)
+	if res.Received != 0 {
+		t.Errorf("pings answered through a tunnel that is down: %+v", res)
+	}
+	r.secret()
+	r.initiate(true)
+	r.traffic()
+}
+
+// What the peer takes down, though we want it up, is a trap on our side: the
+// next packet brings it back, and none leaks.
+func TestDeleteByCharon(t *testing.T) {
+	for _, what := range []string{"--ike", "--child"} {
+		t.Run(what, func(t *testing.T) {
+			r := start(t, plan{esp: withPFS})
+			r.initiate(true)
+			r.traffic()
+			r.swanctl("--terminate", what, "net")
+			r.within(10*time.Second, "Child SAs of charon gone", func() bool {
+				_, children := r.charonSAs()
+				return children == 0
+			})
+			r.traffic()
+		})
+	}
 }
 
 // The peer vanishes: liveness checks find out, the SAs go, and when it is back
 // a new tunnel comes up.
 func TestLiveness(t *testing.T) {
 	r := start(t, plan{
-		conn:   "dpddelay=1s dpdtimeout=4s dpdaction=hold",
+		conn:   "dpddelay=1s dpdaction=hold retransmit-timeout=6s",
 		charon: "dpd_delay = 1s",
 	})
 	r.initiate(true)

@@ -18,7 +18,8 @@ func TestLossyWire(t *testing.T) {
 			t.Run(fmt.Sprintf("seed %d", seed), func(t *testing.T) {
 				r := start(t, plan{
 					loss:    &lab.Loss{Drop: 0.3, Duplicate: 0.1, Swap: 0.1, Seed: seed},
-					options: []string{"retransmit_tries = 8", "retransmit_base = 1.2"},
+					conn:    "retransmit-interval=200 keyingtries=3",
+					options: []string{"retransmit_timeout = 0.3", "retransmit_tries = 12", "retransmit_base = 1.2"},
 				})
 				r.initiate(byUs)
 				if _, lost := r.bad.Counts(); lost == 0 {

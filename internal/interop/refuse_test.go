@@ -49,7 +49,7 @@ func TestRefusals(t *testing.T) {
 		}}, 10, "proposal"},
 		{"no common selectors", plan{spoil: func(x *parts) {
 			x.swanctl = strings.Replace(x.swanctl, "local_ts = 192.168.200.0/24", "local_ts = 192.168.222.0/24", 1)
-		}}, 13, "selector"},
+		}}, 13, "ts_unacceptable"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			r := start(t, tt.plan)

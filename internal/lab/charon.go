@@ -3,6 +3,7 @@ package lab
 import (
 	"context"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -96,7 +97,11 @@ func (c *Charon) ready() bool {
 	case <-c.Done():
 		return true
 	default:
-		_, err := os.Stat(c.socket())
+		// The socket's file is there a moment before anyone listens.
+		conn, err := net.Dial("unix", c.socket())
+		if err == nil {
+			conn.Close()
+		}
 		return err == nil
 	}
 }

@@ -30,9 +30,9 @@ type Wire struct {
 	passed  atomic.Uint64
 	wg      sync.WaitGroup
 
-	mu   sync.Mutex // guards what the two directions share
-	loss Loss
-	hook func(frame []byte)
+	mu     sync.Mutex // guards what the two directions share
+	loss   Loss
+	filter func(frame []byte) (pass bool)
 }
 
 // LossyLink joins two ports by a Wire.
@@ -68,11 +68,11 @@ func (w *Wire) SetLoss(loss Loss) {
 	w.mu.Unlock()
 }
 
-// Watch has f see every frame that enters the wire, in both directions, before
-// its fate is decided. f must not keep the slice.
-func (w *Wire) Watch(f func(frame []byte)) {
+// Filter has f decide about every frame of both directions before chance does;
+// nil lets all pass. f must not keep the slice.
+func (w *Wire) Filter(f func(frame []byte) (pass bool)) {
 	w.mu.Lock()
-	w.hook = f
+	w.filter = f
 	w.mu.Unlock()
 }
 
@@ -111,17 +111,15 @@ func (w *Wire) forward(from io.Reader, to io.Writer, direction uint64) {
 			return
 		}
 		w.mu.Lock()
-		loss, hook := w.loss, w.hook
-		if hook != nil {
-			hook(buf[:n])
-		}
+		loss := w.loss
+		pass := w.filter == nil || w.filter(buf[:n])
 		w.mu.Unlock()
 		if rnd == nil || seed != loss.Seed {
 			seed = loss.Seed
 			rnd = rand.New(rand.NewPCG(seed, direction))
 		}
 		drop, twice, swap := rnd.Float64() < loss.Drop, rnd.Float64() < loss.Duplicate, rnd.Float64() < loss.Swap
-		if w.cut.Load() || drop {
+		if w.cut.Load() || !pass || drop {
 			w.dropped.Add(1)
 			continue
 		}
