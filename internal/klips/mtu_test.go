@@ -100,6 +100,27 @@ func TestTooBig(t *testing.T) {
 	}
 }
 
+// TestOversizeTravelsAlone: packets that leave in fragments are no train, which
+// the kernel would refuse to send.
+func TestOversizeTravelsAlone(t *testing.T) {
+	g := newLab(t, Options{TooBig: SendOnly})
+	s := tunnel4()
+	s.encap = true
+	connect(t, g, s)
+	trains := make(chan int, 100)
+	g[1].wire.Intercept(func(a underlay.Arrival) []underlay.Arrival {
+		trains <- len(a.Data) / a.Seg
+		return nil
+	})
+	h, b := super(false, false, 6000, 1450, 0)
+	g[0].send(t, h, b)
+	for i := range 5 {
+		if n := <-trains; n != 1 {
+			t.Errorf("message %d carries %d packets", i, n)
+		}
+	}
+}
+
 // TestInnerFragments: where the outer packet may not be cut and the inner one
 // may, the inner one is.
 func TestInnerFragments(t *testing.T) {

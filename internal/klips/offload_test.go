@@ -32,6 +32,9 @@ func slowSegments(b []byte, size int) (out [][]byte) {
 			if !last {
 				flags &^= tcpPSH | tcpFIN
 			}
+			if off > len(head) {
+				flags &^= tcpCWR
+			}
 			seq := binary.BigEndian.Uint32(b[p.l4+4:]) + uint32(off-len(head))
 			d = tcp(netip.AddrPortFrom(src, f.SrcPort), netip.AddrPortFrom(dst, f.DstPort), seq, flags, head[p.l4+tcpHeaderLen:], payload)
 		}
@@ -83,7 +86,7 @@ func TestSegmenterAgainstModel(t *testing.T) {
 	for _, v6 := range []bool{false, true} {
 		for _, isTCP := range []bool{false, true} {
 			for _, payload := range []int{1, 999, 1000, 1001, 2000, 30000, 64000} {
-				h, b := super(v6, isTCP, payload, 1000, tcpACK|tcpPSH|tcpFIN)
+				h, b := super(v6, isTCP, payload, 1000, tcpACK|tcpPSH|tcpFIN|tcpCWR)
 				want := slowSegments(b, 1000)
 				buf := append(bytes.Clone(b), make([]byte, slack)...)[:len(b)]
 				p, _ := parse(buf)

@@ -10,12 +10,15 @@ import (
 	"cygnet/internal/ipsec"
 )
 
-// drainErrors reads the socket's error queue: ICMP reports about what we sent.
+// drainErrors reads the error queue of s: ICMP reports about what we sent.
 // Unreachable destinations are counted and change nothing, since anybody can
 // forge them (RFC 7296 section 2.4); too-big reports go to the data plane,
 // which believes them when the quoted SPI is its own.
-func (r *receiver) drainErrors() {
-	_ = r.s.raw.Control(func(fd uintptr) {
+//
+// Each report also fails one system call on the socket, of whoever comes
+// first: a receiver or a sender. So both drain the queue when a call fails.
+func (h *Host) drainErrors(s *socket) {
+	_ = s.raw.Control(func(fd uintptr) {
 		var data [64]byte
 		var ctl [512]byte
 		var name unix.RawSockaddrInet6
@@ -25,7 +28,7 @@ func (r *receiver) drainErrors() {
 				return
 			}
 			if e, ok := extendedError(ctl[:ctlLen]); ok {
-				r.report(e, addrPort(&name).Addr(), data[:n])
+				h.report(s, e, addrPort(&name).Addr(), data[:n])
 			}
 		}
 	})
@@ -63,16 +66,16 @@ func extendedError(b []byte) (e extended, ok bool) {
 	return e, false
 }
 
-func (r *receiver) report(e extended, remote netip.Addr, quoted []byte) {
+func (h *Host) report(s *socket, e extended, remote netip.Addr, quoted []byte) {
 	if e.origin != unix.SO_EE_ORIGIN_ICMP && e.origin != unix.SO_EE_ORIGIN_ICMP6 {
 		return // our own kernel's; Send has seen it already
 	}
 	if e.errno != unix.EMSGSIZE {
-		r.h.drops.icmp.Add(1)
+		h.drops.icmp.Add(1)
 		return
 	}
-	t := TooBig{Remote: remote, Proto: r.s.proto, MTU: int(e.info)}
-	if r.s.udp {
+	t := TooBig{Remote: remote, Proto: s.proto, MTU: int(e.info)}
+	if s.udp {
 		t.Proto = ipsec.ESP
 	}
 	at := 0
@@ -83,7 +86,7 @@ func (r *receiver) report(e extended, remote netip.Addr, quoted []byte) {
 		return
 	}
 	t.SPI = ipsec.SPI(binary.BigEndian.Uint32(quoted[at:]))
-	if f := r.h.tooBig.Load(); f != nil && t.SPI != 0 {
+	if f := h.tooBig.Load(); f != nil && t.SPI != 0 {
 		(*f)(t)
 	}
 }

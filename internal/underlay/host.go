@@ -42,9 +42,10 @@ type Host struct {
 	ikeMu  sync.Mutex
 	ikeOut *sender // under ikeMu
 
-	device string // whose MTU counts
-	tooBig atomic.Pointer[func(TooBig)]
-	drops  counters
+	device  string      // whose MTU counts
+	probing atomic.Bool // a message with DF has been sent
+	tooBig  atomic.Pointer[func(TooBig)]
+	drops   counters
 }
 
 // Open opens the sockets. IPv6 is left out where the kernel has none.

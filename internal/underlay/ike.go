@@ -41,6 +41,7 @@ func (h *Host) sendUDP(local, remote netip.AddrPort, b []byte) error {
 	s := h.ikeOut
 	sock.mu.Lock()
 	defer sock.mu.Unlock()
+	defer h.rest(sock)
 	if err := sock.setDF(false); err != nil {
 		return fmt.Errorf("send to %s: %w", remote, err)
 	}

@@ -120,7 +120,7 @@ func (r *receiver) recv() (int, error) {
 		// An ICMP report about something we sent: its details wait in the
 		// error queue, the socket itself is well.
 		r.got = 0
-		r.drainErrors()
+		r.h.drainErrors(r.s)
 	}
 }
 

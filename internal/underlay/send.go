@@ -97,8 +97,12 @@ func (s *sender) socket(m *Message) *socket {
 }
 
 func (s *sender) sendOn(sock *socket, msgs []Message, res *Result) {
+	if msgs[0].DF {
+		s.h.discover()
+	}
 	sock.mu.Lock()
 	defer sock.mu.Unlock()
+	defer s.h.rest(sock)
 	if sock.setDF(msgs[0].DF) != nil {
 		res.Failed += packets(msgs)
 		return
@@ -170,6 +174,7 @@ func (s *sender) flush(sock *socket, res *Result) {
 			continue
 		}
 		if tries++; tries < 2 && transient(s.errno) {
+			s.h.drainErrors(sock)
 			continue
 		}
 		if s.errno == unix.EMSGSIZE {
@@ -248,6 +253,7 @@ func (s *sender) sendOne(sock *socket, h unix.Msghdr, p []byte) (e syscall.Errno
 		if !transient(e) && e != unix.EINTR {
 			return e
 		}
+		s.h.drainErrors(sock)
 	}
 	return e
 }

@@ -146,6 +146,32 @@ func (s *socket) setDF(df bool) error {
 	return nil
 }
 
+// discover is called before a message with DF. The first one puts all sockets
+// into that mode: the kernel hands a report about one socket's packet to any
+// socket of the same port, which throws it away unless it is in that mode too.
+func (h *Host) discover() {
+	if h.probing.Load() || !h.probing.CompareAndSwap(false, true) {
+		return
+	}
+	for f := range h.natt {
+		for _, list := range [][]*socket{h.natt[f], h.raw[f]} {
+			for _, s := range list {
+				s.mu.Lock()
+				h.rest(s)
+				s.mu.Unlock()
+			}
+		}
+	}
+}
+
+// rest puts s back into the mode in which it waits for reports, once there may
+// be some; the caller holds s.mu.
+func (h *Host) rest(s *socket) {
+	if h.probing.Load() {
+		_ = s.setDF(true)
+	}
+}
+
 // steer makes the group of sockets that share a port choose by SPI, so that
 // an SA stays on one worker; SPI 0, which is IKE, goes to socket 0.
 func (s *socket) steer(n int) error {

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
 	"pgregory.net/rapid"
 
 	"cygnet/internal/ipsec"
@@ -201,6 +202,32 @@ func TestRefusalIsNoFailure(t *testing.T) {
 			t.Fatal("ICMP reports were not counted")
 		}
 		time.Sleep(time.Millisecond)
+	}
+}
+
+// TestAllSocketsAwaitReports: the kernel gives a too-big report to any socket
+// of the port, so the first DF of one worker changes the mode of all, and a
+// message without DF changes it only while it is sent.
+func TestAllSocketsAwaitReports(t *testing.T) {
+	a, b, addrA, addrB := pair(t, false, false)
+	msg := []Message{{Encap: true, Local: addrA, Remote: netip.AddrPortFrom(addrB, b.o.NATTPort), Data: esp(1, 100), Seg: 100}}
+	modes := func() (n int) {
+		for _, s := range a.natt[0] {
+			_ = s.raw.Control(func(fd uintptr) {
+				mode, err := unix.GetsockoptInt(int(fd), unix.SOL_IP, unix.IP_MTU_DISCOVER)
+				if err == nil && mode == unix.IP_PMTUDISC_PROBE {
+					n++
+				}
+			})
+		}
+		return n
+	}
+	for i, df := range []bool{false, true, false} {
+		msg[0].DF = df
+		a.NewSender(0).Send(msg)
+		if want := min(i, 1) * len(a.natt[0]); modes() != want {
+			t.Errorf("after message %d: %d sockets wait for reports, want %d", i, modes(), want)
+		}
 	}
 }
 
