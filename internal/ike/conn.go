@@ -72,6 +72,9 @@ type Conn struct {
 	IKE []suite.Proposal // preferred first
 	ESP []suite.Proposal // KE holds the PFS groups
 
+	AH       []suite.Proposal // IKEv1 only: AH around the ESP of ESP; AH alone stands in ESP
+	Compress bool             // IKEv1 only: offer IPComp
+
 	Mode         ipsec.Mode
 	PFS          bool
 	Encap        Tristate // Yes: always ESP-in-UDP; No: never

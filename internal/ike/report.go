@@ -63,6 +63,10 @@ type ChildUp struct {
 	Use              bool
 	Initiator        bool
 	ReplaceAt, EndAt time.Time
+
+	// All SAs of each direction, innermost first, where In and Out are not
+	// the only ones: IPComp inside ESP, AH around it.
+	InBundle, OutBundle []ipsec.SAID
 }
 
 // ChildUse says that the peer is known to be ready to receive on a Child SA
@@ -157,13 +161,34 @@ func (f IKEDown) String() string {
 // String keeps the phrase "IPsec SA established" and the SPIs of FreeS/WAN's
 // last line: {ESP=>0xOUT <0xIN ...}, ESPinUDP when encapsulated.
 func (f ChildUp) String() string {
-	proto := "ESP"
-	if f.Encap != (ipsec.Encap{}) {
-		proto = "ESPinUDP"
-	}
-	t := fmt.Sprintf("IPsec SA established %s mode {%s=>0x%08x <0x%08x %s}", f.Mode, proto, uint32(f.Out.SPI), uint32(f.In.SPI), f.Suite)
+	t := fmt.Sprintf("IPsec SA established %s mode {%s %s}", f.Mode, f.spis(), f.Suite)
 	if f.Rekeyed != 0 {
 		t += fmt.Sprintf(", replaces #%d", f.Rekeyed)
+	}
+	return t
+}
+
+// spis lists the SAs of both directions, the outermost first.
+func (f ChildUp) spis() string {
+	in, out := f.InBundle, f.OutBundle
+	if len(in) == 0 || len(in) != len(out) {
+		in, out = []ipsec.SAID{f.In}, []ipsec.SAID{f.Out}
+	}
+	t := ""
+	for i := len(in) - 1; i >= 0; i-- {
+		proto := "ESP"
+		switch {
+		case in[i].Proto == ipsec.AH:
+			proto = "AH"
+		case in[i].Proto == ipsec.Comp:
+			proto = "IPCOMP"
+		case f.Encap != (ipsec.Encap{}):
+			proto = "ESPinUDP"
+		}
+		if t != "" {
+			t += " "
+		}
+		t += fmt.Sprintf("%s=>0x%08x <0x%08x", proto, uint32(out[i].SPI), uint32(in[i].SPI))
 	}
 	return t
 }

@@ -427,3 +427,25 @@ func TestCanaryNeverPrinted(t *testing.T) {
 		t.Error("nothing was printed")
 	}
 }
+
+// The signature of IKEv1 is made with the same key as any other.
+func TestSignHash(t *testing.T) {
+	rsaKey, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		t.Fatal(err)
+	}
+	hash := make([]byte, 20)
+	sig, err := ring(Options{}, private("", edKey(t)), private(a, rsaKey)).SignHash(fixed(t, a, b), hash)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := (suite.SignaturePolicy{}).VerifyHash(rsaKey.Public(), hash, sig); err != nil {
+		t.Error(err)
+	}
+	if sig, err := ring(Options{}, private("", edKey(t))).SignHash(fixed(t, a, b), hash); err == nil {
+		t.Errorf("signed with Ed25519: %x", sig)
+	}
+	if _, err := ring(Options{}).SignHash(fixed(t, a, b), hash); !errors.Is(err, ErrNoPrivateKey) {
+		t.Errorf("without a key: %v", err)
+	}
+}
