@@ -2,27 +2,45 @@ package ikev2
 
 import (
 	"fmt"
+	"io"
 	"slices"
 	"testing"
 	"time"
 
 	"cygnet/internal/ike"
+	"cygnet/internal/suite"
 )
 
+// trouble is what the world adds to the order of delivery.
+type trouble uint8
+
+const (
+	noTrouble trouble = iota
+	oneLoss           // one datagram is lost
+	oneDouble         // one datagram comes twice
+	slowJobs          // key exchanges take their time
+)
+
+func (x trouble) String() string {
+	return [...]string{"", ", one loss", ", one duplicate", ", slow jobs"}[x]
+}
+
 // explore runs one story in every order in which the network can deliver what
-// it has to, and with every single loss if lossy. The story is told again from
-// the beginning for each order: choices holds what was picked at each fork.
-func explore(t *testing.T, lossy bool, begin func(p *pair), check func(p *pair)) {
+// it has to, with every single instance of the trouble. The story is told again
+// from the beginning for each order: choices holds what was picked at each fork.
+func explore(t *testing.T, seed byte, with trouble, begin func(p *pair), check func(p *pair)) {
 	t.Helper()
 	var choices, widths []int
 	runs := 0
 	for {
 		runs++
 		widths = widths[:0]
-		p := newPair(t, 5)
+		p := newPair(t, seed)
+		p.toyKeys()
 		p.up()
+		p.west.holdJobs, p.east.holdJobs = with == slowJobs, with == slowJobs
 		begin(p)
-		lost := !lossy
+		spent := with != oneLoss && with != oneDouble
 		fork := func(n int) int {
 			at := len(widths)
 			widths = append(widths, n)
@@ -31,31 +49,50 @@ func explore(t *testing.T, lossy bool, begin func(p *pair), check func(p *pair))
 			}
 			return choices[at]
 		}
-		for len(p.flying) > 0 && len(widths) < 40 {
+		for p.busy() && len(widths) < 60 {
 			n := len(p.flying)
 			options := n
-			if !lost {
+			if !spent {
 				options = 2 * n
 			}
+			var workers []*node
+			for _, x := range []*node{p.west, p.east} {
+				if len(x.jobs) > 0 {
+					workers = append(workers, x)
+				}
+			}
 			pick := 0
-			if options > 1 {
-				pick = fork(options)
+			if options+len(workers) > 1 {
+				pick = fork(options + len(workers))
+			}
+			if pick >= options {
+				workers[pick-options].workOnce()
+				p.traffic()
+				continue
 			}
 			d := p.flying[pick%n]
-			p.flying = slices.Delete(slices.Clone(p.flying), pick%n, pick%n+1)
-			if pick >= n {
-				lost = true
-			} else {
+			switch {
+			case pick < n:
+				p.flying = slices.Delete(slices.Clone(p.flying), pick, pick+1)
 				d.to.receive(d.Send)
+			case with == oneLoss:
+				p.flying = slices.Delete(slices.Clone(p.flying), pick%n, pick%n+1)
+				spent = true
+			default: // it stays, to come again
+				d.to.receive(d.Send)
+				spent = true
 			}
 			p.traffic()
-			if lost && lossy && len(p.flying) == 0 {
+			if spent && with == oneLoss && len(p.flying) == 0 {
 				p.pass(700 * time.Millisecond) // the retransmission
 				p.traffic()
 			}
 		}
-		for range 180 {
-			p.pass(time.Second)
+		p.west.holdJobs, p.east.holdJobs = false, false
+		p.west.work()
+		p.east.work()
+		for i := range 30 {
+			p.pass(time.Second << (i / 6)) // three minutes in all
 			p.traffic()
 		}
 		check(p)
@@ -73,6 +110,39 @@ func explore(t *testing.T, lossy bool, begin func(p *pair), check func(p *pair))
 		choices[len(choices)-1]++
 	}
 	t.Logf("%d orders", runs)
+}
+
+// toyKeys replaces key exchanges by one that costs nothing, and is worth that.
+func (p *pair) toyKeys() {
+	for _, n := range []*node{p.west, p.east} {
+		c := n.conns[0]
+		for _, list := range [][]suite.Proposal{c.IKE, c.ESP} {
+			for i := range list {
+				list[i].KE = []*suite.KE{&toyKE}
+			}
+		}
+	}
+}
+
+var toyKE = suite.KE{ID: 31, Name: "toy", Public: 32, Answer: 32,
+	New: func(r io.Reader) (suite.Private, error) { return toyPrivate(randomOctets(r, 32)), nil },
+	Respond: func(r io.Reader, peer []byte) (public, shared []byte, err error) {
+		own := toyPrivate(randomOctets(r, 32))
+		shared, err = own.Shared(peer)
+		return own.Public(), shared, err
+	},
+}
+
+type toyPrivate []byte
+
+func (k toyPrivate) Public() []byte { return k }
+
+func (k toyPrivate) Shared(peer []byte) ([]byte, error) {
+	both := make([]byte, len(k))
+	for i := range both {
+		both[i] = k[i] ^ peer[i]
+	}
+	return both, nil
 }
 
 // one checks that n pairs of Child SAs and one IKE SA are left, and that traffic
@@ -145,17 +215,21 @@ func TestCollisions(t *testing.T) {
 		{probe, probe, one(1)},
 	} {
 		for _, swap := range []bool{false, true} {
-			for _, lossy := range []bool{false, true} {
+			for with := noTrouble; with <= slowJobs; with++ {
 				w, e := c.west, c.east
 				if swap {
 					w, e = e, w
 				}
-				name := fmt.Sprintf("%s against %s", w.name, e.name)
-				if lossy {
-					name += ", one loss"
+				if with == slowJobs && swap && testing.Short() {
+					continue
 				}
+				seed := byte(5)
+				if swap && w.name == e.name {
+					seed = 6 // whose nonces fall the other way
+				}
+				name := fmt.Sprintf("%s against %s%s, seed %d", w.name, e.name, with, seed)
 				t.Run(name, func(t *testing.T) {
-					explore(t, lossy, func(p *pair) {
+					explore(t, seed, with, func(p *pair) {
 						ws, es := p.west.machines[0].(*SA), p.east.machines[0].(*SA)
 						wev, eev := w.ev(ws), e.ev(es)
 						p.west.step(ws, wev)
@@ -170,10 +244,31 @@ func TestCollisions(t *testing.T) {
 						p.check(len(p.west.plane) / 2)
 					})
 				})
-				if swap && w.name == e.name {
-					break
-				}
 			}
+		}
+	}
+}
+
+// TestCollisionSeeds makes sure that the two seeds of TestCollisions are won by
+// different sides, so that both outcomes of the nonces are explored.
+func TestCollisionSeeds(t *testing.T) {
+	winner := func(seed byte, c command) string {
+		p := newPair(t, seed)
+		p.toyKeys()
+		w, e := p.up()
+		wev, eev := c.ev(w), c.ev(e)
+		p.west.step(w, wev)
+		p.east.step(e, eev)
+		p.pass(3 * time.Minute)
+		s := p.west.machines[0].(*SA)
+		if c.name == rekeyIKE.name && s.first || c.name == rekeyChild.name && s.children[0].initiator {
+			return "west"
+		}
+		return "east"
+	}
+	for _, c := range []command{rekeyChild, rekeyIKE} {
+		if a, b := winner(5, c), winner(6, c); a == b {
+			t.Errorf("%s: %s wins with both seeds", c.name, a)
 		}
 	}
 }

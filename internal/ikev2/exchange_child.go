@@ -44,6 +44,9 @@ func (s *step) rekeyChild(c *child) {
 func (t *createTask) begin(s *step) {
 	if t.old != nil && (t.old.state != childUp || s.childBySerial(t.old.serial) != t.old) {
 		s.finish(t) // deleted, or replaced by the peer
+		if t.offer != nil {
+			s.release(t.offer)
+		}
 		return
 	}
 	if t.offer == nil {

@@ -193,7 +193,8 @@ func (t *rekeyTask) complete(s *step, chosen suite.Chosen, spi uint64, nr []byte
 		// RFC 7296, 2.8.2: ours is the redundant one, and ours to close.
 		n.tasks = append(n.tasks, waiting{task: &byeTask{}})
 		n.state = stateClosing
-		s.out = n.Step(s.now, ike.TimeUp{}, append(s.out, ike.Adopt{Machine: n}))
+		n.kick = s.now
+		s.emit(ike.Adopt{Machine: n})
 		t.lose(s)
 		return
 	}
@@ -204,15 +205,26 @@ func (t *rekeyTask) complete(s *step, chosen suite.Chosen, spi uint64, nr []byte
 
 // lose lets the peer's rekeying stand.
 func (t *rekeyTask) lose(s *step) {
-	t.concede(s)
-	s.startSuccessor()
+	if t.concede(s) {
+		s.startSuccessor()
+	}
 }
 
-func (t *rekeyTask) concede(s *step) {
+// concede hands everything to the peer's successor. It returns false, and
+// closes this IKE SA, when that one has been closed already.
+func (t *rekeyTask) concede(s *step) bool {
 	s.finish(t)
 	r := t.rival.sa
 	t.rival = nil
+	for r.successor != nil {
+		r = r.successor // it was rekeyed itself meanwhile
+	}
+	if r.state != stateUp {
+		s.close(&ike.Failure{Reason: ike.ReasonProtocol, Why: "the peer has closed what replaces this IKE SA"})
+		return false
+	}
 	s.handOver(r)
+	return true
 }
 
 // startSuccessor lets the successor begin what waited here, or carry out a
@@ -225,9 +237,10 @@ func (s *step) startSuccessor() {
 	s.tellSuccessor(ev)
 }
 
-// tellSuccessor steps the successor, and has its Deadline read anew.
+// tellSuccessor leaves ev for the successor, and has its Deadline read anew.
 func (s *step) tellSuccessor(ev ike.Event) {
-	s.out = s.successor.Step(s.now, ev, s.out)
+	s.successor.inbox = append(s.successor.inbox, ev)
+	s.successor.kick = s.now
 	s.emit(ike.Adopt{Machine: s.successor})
 }
 

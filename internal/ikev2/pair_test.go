@@ -291,12 +291,20 @@ func (p *pair) traffic() {
 // work runs the jobs that wait.
 func (n *node) work() {
 	for len(n.jobs) > 0 {
-		j := n.jobs[0]
-		n.jobs = n.jobs[1:]
-		result, err := j.Job.Run(ike.Env{Rand: n.cfg.Rand, Keys: &n.keyring})
-		n.step(j.m, ike.JobDone{ID: j.ID, Result: result, Err: err})
+		n.workOnce()
 	}
 }
+
+// workOnce runs the oldest job.
+func (n *node) workOnce() {
+	j := n.jobs[0]
+	n.jobs = n.jobs[1:]
+	result, err := j.Job.Run(ike.Env{Rand: n.cfg.Rand, Keys: &n.keyring})
+	n.step(j.m, ike.JobDone{ID: j.ID, Result: result, Err: err})
+}
+
+// busy reports whether anything is under way.
+func (p *pair) busy() bool { return len(p.flying)+len(p.west.jobs)+len(p.east.jobs) > 0 }
 
 func (p *pair) other(n *node) *node {
 	if n == p.west {

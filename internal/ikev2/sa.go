@@ -33,33 +33,38 @@ type SA struct {
 	first  bool // we sent the first message of this IKE SA
 	state  state
 
-	spiI, spiR             uint64
-	local, remote          netip.AddrPort
-	localID, remoteID      ike.ID
-	natPeerKnows           bool // the peer does NAT detection
-	natLocal, natRemote    bool // a NAT is before us, before the peer
-	encap                  bool // ESP goes in UDP
-	lastMoved              time.Time
-	chosen                 suite.Chosen
-	keys                   ikeKeys
-	sealer, opener         wire.SKCipher
-	icvFailures, requests  bucket
-	win                    window
-	hs                     *handshake // until established
-	jobs                   map[uint64]func(*step, any, error)
-	lastJob                uint64
-	tasks                  []waiting
-	active                 task
-	children               []*child
-	graves                 []grave
-	isUp                   bool      // IKEUp was reported, IKEDown not yet
-	replaceAt, endAt       time.Time // of an established IKE SA
-	giveUp                 time.Time // when a passing state ends by itself
-	lastHeard              time.Time // last authenticated word of the peer
-	keepAliveAt            time.Time
-	peerRekeys             bool // the peer's rekeying of this IKE SA is being worked on
-	deleteWanted           bool // Delete came while our rekeying was under way
-	successor, predecessor *SA  // on rekeying; see exchange_rekey.go
+	spiI, spiR            uint64
+	local, remote         netip.AddrPort
+	localID, remoteID     ike.ID
+	natPeerKnows          bool // the peer does NAT detection
+	natLocal, natRemote   bool // a NAT is before us, before the peer
+	encap                 bool // ESP goes in UDP
+	lastMoved             time.Time
+	chosen                suite.Chosen
+	keys                  ikeKeys
+	sealer, opener        wire.SKCipher
+	icvFailures, requests bucket
+	win                   window
+	hs                    *handshake // until established
+	jobs                  map[uint64]func(*step, any, error)
+	lastJob               uint64
+	tasks                 []waiting
+	active                task
+	children              []*child
+	graves                []grave
+	isUp                  bool      // IKEUp was reported, IKEDown not yet
+	replaceAt, endAt      time.Time // of an established IKE SA
+	giveUp                time.Time // when a passing state ends by itself
+	lastHeard             time.Time // last authenticated word of the peer
+	keepAliveAt           time.Time
+	peerRekeys            bool // the peer's rekeying of this IKE SA is being worked on
+	deleteWanted          bool // Delete came while our rekeying was under way
+	// What the predecessor handed over, done at the next TimeUp, which is due
+	// at once: stepping this machine from inside the other's Step would make
+	// its jobs and reports look like the other's.
+	inbox                  []ike.Event
+	kick                   time.Time
+	successor, predecessor *SA // on rekeying; see exchange_rekey.go
 	closedWhy              *ike.Failure
 	gate                   *Gate // until not half-open any more
 }

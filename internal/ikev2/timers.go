@@ -20,6 +20,7 @@ func (s *SA) Deadline() time.Time {
 		return d
 	}
 	before(s.giveUp)
+	before(s.kick)
 	if p := s.win.pending; p != nil {
 		before(p.again)
 		before(p.giveUp)
@@ -49,6 +50,14 @@ func (s *SA) Deadline() time.Time {
 // timeUp does what is due, in a fixed order.
 func (s *step) timeUp() {
 	due := func(t time.Time) bool { return !t.IsZero() && !s.now.Before(t) }
+	s.kick = time.Time{}
+	for len(s.inbox) > 0 {
+		ev := s.inbox[0]
+		s.inbox = s.inbox[1:]
+		if _, again := ev.(ike.TimeUp); !again {
+			s.dispatch(ev)
+		}
+	}
 	if due(s.giveUp) {
 		s.outOfTime()
 	}
