@@ -49,7 +49,11 @@ func slowSegments(b []byte, size int) (out [][]byte) {
 		}
 		d[p.l4+at], d[p.l4+at+1] = 0, 0
 		x = sum(d[p.l4:], pseudo(d, p.proto, len(d)-p.l4))
-		putUDPSum(d[p.l4+at:], x)
+		if p.proto == protoUDP {
+			putUDPSum(d[p.l4+at:], x)
+		} else {
+			putSum(d[p.l4+at:], x)
+		}
 		out = append(out, d)
 	}
 	return out
