@@ -39,7 +39,7 @@ func TestRefusals(t *testing.T) {
 			x.conf = strings.Replace(x.conf, "leftid="+westID, "leftid=@stranger.lab", 1)
 			x.secrets = strings.Replace(x.secrets, westID, "@stranger.lab", 1)
 		}}, 11, "auth"},
-		{"no common IKE proposal", plan{spoil: func(x *parts) {
+		{"no common IKE proposal", plan{conn: "retransmit-timeout=4s", spoil: func(x *parts) {
 			x.conf = strings.Replace(x.conf, "\tauthby", "\tike=aes256-sha512-modp4096\n\tauthby", 1)
 			x.swanctl = strings.Replace(x.swanctl, "version = 2", "version = 2\n\t\tproposals = aes128gcm16-prfsha256-x25519", 1)
 		}}, 10, "proposal"},
