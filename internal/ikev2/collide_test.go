@@ -225,7 +225,7 @@ func TestCollisions(t *testing.T) {
 				}
 				seed := byte(5)
 				if swap && w.name == e.name {
-					seed = 6 // whose nonces fall the other way
+					seed = 8 // whose nonces fall the other way
 				}
 				name := fmt.Sprintf("%s against %s%s, seed %d", w.name, e.name, with, seed)
 				t.Run(name, func(t *testing.T) {
@@ -267,7 +267,7 @@ func TestCollisionSeeds(t *testing.T) {
 		return "east"
 	}
 	for _, c := range []command{rekeyChild, rekeyIKE} {
-		if a, b := winner(5, c), winner(6, c); a == b {
+		if a, b := winner(5, c), winner(8, c); a == b {
 			t.Errorf("%s: %s wins with both seeds", c.name, a)
 		}
 	}
