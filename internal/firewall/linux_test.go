@@ -686,8 +686,8 @@ func TestScriptsBesideTheDaemon(t *testing.T) {
 	w.check(script.Open("again", []Pair{pair4}))
 	w.check(script.Shut("again"))
 	w.expect("ruleset after the last script", w.ruleset(), before)
-	if err := script.Open(strings.Repeat("x", 200), nil); err == nil {
-		t.Error("a name of 200 octets is accepted")
+	if err := script.Open(strings.Repeat("x", 201), nil); err == nil {
+		t.Error("a name of 201 octets is accepted")
 	}
 }
 

@@ -37,6 +37,6 @@ const (
 	// write.
 	socketBuffer = 16 << 20
 	// maxName is how long the name of what a script opens may be: it stands
-	// in a comment, and nft shows 128 octets of one.
-	maxName = 100
+	// in a comment, and the kernel keeps 256 octets of those.
+	maxName = 200
 )
