@@ -30,7 +30,7 @@ func (d *document) addImplicit() (replaced []string) {
 		for _, pair := range append(append([][2]string(nil), implicitCommon...), i.params...) {
 			s.add(paramItem{pair[0], pair[1]}, Pos{})
 		}
-		d.sections["conn"] = append(d.sections["conn"], s)
+		d.insert(s)
 	}
 	return replaced
 }

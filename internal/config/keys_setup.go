@@ -28,9 +28,10 @@ func newSetup(d Dialect) Setup {
 }
 
 const (
-	noX509 = "certificates are not used"
-	noOE   = "opportunistic encryption is not active"
-	noBoot = "the boot-time work it asks for is not done"
+	noX509    = "certificates are not used"
+	onlyYesNo = "older IKE SAs are replaced or kept"
+	noOE      = "opportunistic encryption is not active"
+	noBoot    = "the boot-time work it asks for is not done"
 )
 
 // setupKeys are the parameters of config setup, freeswan.md 2.7, 2.11, 2.12.
@@ -38,26 +39,26 @@ var setupKeys = []keyword[Setup]{
 	{name: "interfaces", kind: "%defaultroute, %none or a list of ipsecN=device", def: "%defaultroute",
 		doc: "Which physical devices the virtual ones guard.", field: interfacesField},
 	{name: "myid", kind: "identity", doc: "What %myid stands for.", field: identity(func(s *Setup) *Identity { return &s.MyID })},
-	{name: "listen", kind: "address", doc: "Listen for IKE on this address only.", field: addressField(func(s *Setup) *netip.Addr { return &s.Listen })},
+	{name: "listen", kind: "address", doc: "Listen for IKE on this address only.", use: refused, why: "every attached device is listened on", field: addressField(func(s *Setup) *netip.Addr { return &s.Listen })},
 	{name: "uniqueids", kind: "yes, no, keep or never", def: "yes", doc: "Whether a new IKE SA of an identity replaces older ones.",
 		field: enum(func(s *Setup) *UniqueIDs { return &s.UniqueIDs }, word[UniqueIDs]{"yes", UniqueReplace, ""}, word[UniqueIDs]{"replace", UniqueReplace, ""},
-			word[UniqueIDs]{"no", UniqueNo, ""}, word[UniqueIDs]{"keep", UniqueKeep, ""}, word[UniqueIDs]{"never", UniqueNever, ""})},
+			word[UniqueIDs]{"no", UniqueNo, ""}, word[UniqueIDs]{"keep", UniqueKeep, onlyYesNo}, word[UniqueIDs]{"never", UniqueNever, onlyYesNo})},
 	{name: "overridemtu", kind: "number", def: "0", doc: "MTU of the virtual devices; 0: computed.", field: integer(func(s *Setup) *int { return &s.OverrideMTU }, 0, 65535)},
-	{name: "fragicmp", kind: "yes or no", def: "yes", doc: "Tell senders of packets too big for the tunnel (ICMP).", field: yesNo(func(s *Setup) *bool { return &s.FragICMP })},
+	{name: "fragicmp", kind: "yes or no", def: "yes", doc: "Tell senders of packets too big for the tunnel (ICMP).", use: harmless, why: "senders are always told", field: yesNo(func(s *Setup) *bool { return &s.FragICMP })},
 	{name: "hidetos", kind: "yes or no", def: "yes", doc: "Outer TOS is 0 rather than a copy of the inner.", field: yesNo(func(s *Setup) *bool { return &s.HideTOS })},
 	{name: "plutoload", kind: "list of conns, %search or %none", doc: "1.x: connections to load at start.", field: autoload(func(s *Setup) *Autoload { return &s.AutoLoad })},
 	{name: "plutostart", kind: "list of conns, %search or %none", doc: "1.x: connections to initiate at start.", field: autoload(func(s *Setup) *Autoload { return &s.AutoStart })},
 	{name: "logfile", aliases: []string{"plutostderrlog"}, kind: "file", doc: "Where a background daemon logs.", field: text(func(s *Setup) *string { return &s.LogFile })},
 	{name: "logtime", aliases: []string{"plutostderrlogtime"}, kind: "yes or no", def: "yes", doc: "Lines of the log file begin with the time.", field: yesNo(func(s *Setup) *bool { return &s.LogTime })},
 	{name: "plutodebug", kind: "none, all or list of areas", def: "none", doc: "What the daemon logs in detail.", field: list(func(s *Setup) *[]string { return &s.PlutoDebug }, "none")},
-	{name: "klipsdebug", kind: "none, all or list of classes", def: "none", doc: "What the data plane logs in detail.", field: list(func(s *Setup) *[]string { return &s.KLIPSDebug }, "none")},
+	{name: "klipsdebug", kind: "none, all or list of classes", def: "none", doc: "What the data plane logs in detail.", use: harmless, why: "the data plane counts instead of logging; see ipsec look", field: list(func(s *Setup) *[]string { return &s.KLIPSDebug }, "none")},
 	{name: "secretsfile", kind: "file", doc: "The secrets, if not ipsec.secrets beside ipsec.conf.", field: text(func(s *Setup) *string { return &s.SecretsFile })},
 	{name: "ipsecdir", kind: "directory", doc: "Certificates, policies and the like, if not ipsec.d beside ipsec.conf.", field: text(func(s *Setup) *string { return &s.IPsecDir })},
 	{name: "secretsperm", kind: "strict or warn", def: "strict", doc: "Whether secrets files that others may read are refused.",
 		field: enum(func(s *Setup) *bool { return &s.SecretsWarn }, word[bool]{"strict", false, ""}, word[bool]{"warn", true, ""})},
 	{name: "allow-legacy", kind: "yes or no", def: "yes", doc: "Connections may name obsolete algorithms.", field: yesNo(func(s *Setup) *bool { return &s.AllowLegacy })},
 	{name: "allow-manual", kind: "yes or no", def: "yes", doc: "Manual keying is permitted.", field: yesNo(func(s *Setup) *bool { return &s.AllowManual })},
-	{name: "keep-alive", kind: "duration", def: "20s", doc: "Interval of NAT keepalives.", field: span(func(s *Setup) *time.Duration { return &s.KeepAlive }, time.Second)},
+	{name: "keep-alive", kind: "duration", def: "20s", doc: "Interval of NAT keepalives.", use: harmless, why: "NAT keepalives are sent every 20 seconds", field: span(func(s *Setup) *time.Duration { return &s.KeepAlive }, time.Second)},
 	{name: "ikeport", kind: "port", def: "500", doc: "UDP port of IKE.", field: port(func(s *Setup) *uint16 { return &s.IKEPort })},
 	{name: "nat-ikeport", aliases: []string{"nat-port"}, kind: "port", def: "4500", doc: "UDP port of IKE and ESP behind NAT.", field: port(func(s *Setup) *uint16 { return &s.NATPort })},
 	{name: "ddos-mode", kind: "auto, busy or unlimited", def: "auto", doc: "When initiators must return a cookie.",
@@ -69,13 +70,12 @@ var setupKeys = []keyword[Setup]{
 			word[OEMode]{"responder", OEResponder, ""}, word[OEMode]{"no", OENo, ""}, word[OEMode]{"off", OENo, ""})},
 
 	{name: "syslog", kind: "facility.priority", def: "daemon.error", doc: "Label of set-up messages.", use: harmless, why: "messages go to standard error, the log file or the journal", field: text(func(s *Setup) *string { return &s.Syslog })},
-	{name: "dumpdir", kind: "directory", doc: "Permit core dumps, there.", use: harmless, why: "core dumps hold keys and are not made", field: text(func(s *Setup) *string { return &s.DumpDir })},
+	{name: "dumpdir", kind: "directory", doc: "Permit core dumps, there.", field: text(func(s *Setup) *string { return &s.DumpDir })},
 	{name: "plutorestartoncrash", kind: "yes or no", def: "yes", doc: "Start the daemon again after a crash.", use: harmless, why: "that is the service manager's affair", field: yesNo(func(s *Setup) *bool { return &s.RestartCrash })},
 	{name: "plutowait", kind: "yes or no", def: "no", doc: "Finish one start-up negotiation before the next.", use: harmless, why: "start-up negotiations run side by side", field: yesNo(func(s *Setup) *bool { return &s.PlutoWait })},
-	{name: "rp_filter", kind: "%unchanged, 0, 1 or 2", def: "0", doc: "Reverse path filter of guarded devices.", use: harmless, unless: []string{"%unchanged"}, why: "the filter is left as it is",
-		field: integer(func(s *Setup) *int { return &s.RPFilter }, 0, 2, word[int]{"%unchanged", -1, ""})},
+	{name: "rp_filter", kind: "%unchanged, 0, 1 or 2", def: "0", doc: "Reverse path filter of guarded devices.", field: integer(func(s *Setup) *int { return &s.RPFilter }, 0, 2, word[int]{"%unchanged", -1, ""})},
 	{name: "shuntlifetime", kind: "duration", def: "15m", doc: "How long a failed destination is remembered.", use: harmless, why: noOE, field: span(func(s *Setup) *time.Duration { return &s.ShuntLifetime }, time.Second)},
-	{name: "forwardcontrol", kind: "yes or no", def: "no", doc: "Switch IP forwarding on at start and off at stop.", use: refused, why: "forwarding is left as it is", field: yesNo(func(s *Setup) *bool { return &s.ForwardCtl })},
+	{name: "forwardcontrol", kind: "yes or no", def: "no", doc: "Switch IP forwarding on at start and off at stop.", field: yesNo(func(s *Setup) *bool { return &s.ForwardCtl })},
 	{name: "pluto", kind: "yes or no", def: "yes", doc: "Start the daemon.", use: refused, why: "ipsec setup is there to start it", field: yesNo(func(s *Setup) *bool { return &s.Pluto })},
 	{name: "prepluto", kind: "command", doc: "Run before the daemon starts.", use: refused, why: noBoot, field: text(func(s *Setup) *string { return &s.PrePluto })},
 	{name: "postpluto", kind: "command", doc: "Run after the daemon has started and loaded.", use: refused, why: noBoot, field: text(func(s *Setup) *string { return &s.PostPluto })},

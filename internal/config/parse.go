@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 )
@@ -12,10 +13,12 @@ import (
 func Parse(fsys FS, name string) *File {
 	r := &reader{fsys: fsys, infos: make(map[string]Info)}
 	r.readAll(name)
-	b := &builder{File: &File{Name: name, Warnings: r.warnings}, doc: collect(r.out), infos: r.infos}
+	b := &builder{File: &File{Name: name, Warnings: r.warnings}, doc: collect(r.out), infos: r.infos, warned: make(map[Problem]bool)}
 	b.Errors = append(b.Errors, r.fatal...)
 	b.Errors = append(b.Errors, b.doc.errors...)
-	b.Dialect = b.doc.dialect()
+	if b.Dialect = b.doc.dialect(); b.Dialect == Dialect1 {
+		b.warn(&Problem{File: name, Text: "no version line, and keywords of FreeS/WAN 1.x: its defaults apply", Mend: "write version 2 and auto= in the connections"}, "")
+	}
 	b.setup()
 	if len(r.fatal) == 0 {
 		b.conns()
@@ -43,8 +46,9 @@ func (f *File) Err() error {
 // builder makes the model of a document.
 type builder struct {
 	*File
-	doc   *document
-	infos map[string]Info
+	doc    *document
+	infos  map[string]Info
+	warned map[Problem]bool // without Conn
 }
 
 // dialect is 1.x if there is no version line and a keyword only 1.x had
@@ -80,12 +84,12 @@ func (b *builder) fail(p *Problem, conn string) {
 // warn records a warning once: one that also= or %default brings into many
 // connections is about the one line it stands on.
 func (b *builder) warn(p *Problem, conn string) {
-	for i := range b.Warnings {
-		if w := &b.Warnings[i]; p.Line > 0 && w.File == p.File && w.Line == p.Line && w.Text == p.Text {
-			return
-		}
-	}
 	q := *p
+	q.Conn = ""
+	if p.Line > 0 && b.warned[q] {
+		return
+	}
+	b.warned[q] = true
 	q.Conn = conn
 	b.Warnings = append(b.Warnings, q)
 }
@@ -120,11 +124,14 @@ func (b *builder) setup() {
 			}
 			continue
 		}
-		warning, problem := keywords().setup[fold(p.key)].apply(&b.Setup, value{p.name, p.value, p.at})
-		if problem != nil {
+		next := b.Setup
+		next.Options = maps.Clone(next.Options)
+		warning, problem := keywords().setup[fold(p.key)].apply(&next, value{p.name, p.value, p.at})
+		if problem != nil { // and nothing of the value is kept
 			b.fail(problem, "")
 			continue
 		}
+		b.Setup = next
 		if warning != nil {
 			b.warn(warning, "")
 		}
@@ -141,6 +148,12 @@ func (b *builder) conns() {
 		return
 	}
 	b.replaced = b.doc.addImplicit()
+	for _, s := range b.doc.sections["conn"] {
+		for _, a := range s.also {
+			b.doc.used[a.name] = true
+		}
+	}
+	taken := make(map[string]bool)
 	for _, s := range b.doc.sections["conn"] {
 		if s.name == "%default" {
 			continue
@@ -161,10 +174,11 @@ func (b *builder) conns() {
 			continue
 		}
 		for _, c := range list {
-			if b.Conn(c.Name) != nil {
+			if taken[c.Name] {
 				b.fail(problemAt(s.at, "", fmt.Sprintf("another connection is called %q already", c.Name), "rename one of them"), s.name)
 				continue
 			}
+			taken[c.Name] = true
 			b.Conns = append(b.Conns, c)
 		}
 	}
@@ -183,14 +197,7 @@ func (d *document) fragment(s *section) bool {
 			return true
 		}
 	}
-	for _, other := range d.sections["conn"] {
-		for _, a := range other.also {
-			if a.name == s.name {
-				return true
-			}
-		}
-	}
-	return false
+	return d.used[s.name]
 }
 
 func (e *expansion) given(id string) bool { _, ok := e.first[id]; return ok }

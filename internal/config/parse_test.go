@@ -232,9 +232,14 @@ func TestFileLookups(t *testing.T) {
 	}
 }
 
-// The built-in connections of freeswan.md 2.14, as oe=yes makes them.
+// The built-in connections of freeswan.md 2.14, as oe=yes makes them (a value
+// that is refused while nothing acts on it).
 func TestImplicitConns(t *testing.T) {
-	f := ParseText("c", "config setup\n oe=yes\nconn private\n auto=ignore\n")
+	r := &reader{fsys: MapFS{Files: map[string]string{"c": "conn private\n auto=ignore\n"}}, infos: map[string]Info{}}
+	r.readAll("c")
+	f := &builder{File: &File{Setup: newSetup(Dialect2)}, doc: collect(r.out), warned: make(map[Problem]bool)}
+	f.Setup.OE = OEYes
+	f.conns()
 	var got []string
 	for _, c := range f.Conns {
 		if !c.Implicit || c.Left.Host.Kind != HostDefaultRoute || c.Left.ID.Kind != IdentityMyID || c.Auto != AutoRoute {

@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -54,6 +55,8 @@ func (s *section) fail(p *Problem) {
 // document is a configuration in sections, before any value is read.
 type document struct {
 	sections map[string][]*section // by kind, in reading order
+	byName   map[string]*section   // by kind and name, without %default
+	used     map[string]bool       // conn sections that an also= names
 	version  string                // of the version line; empty: none
 	errors   []Problem             // outside sections, or of headers
 }
@@ -62,7 +65,7 @@ func (d *document) general(p *Problem) { d.errors = append(d.errors, *p) }
 
 // collect sorts the items into sections.
 func collect(items []placed) *document {
-	d := &document{sections: make(map[string][]*section)}
+	d := &document{sections: make(map[string][]*section), byName: make(map[string]*section), used: make(map[string]bool)}
 	var current *section
 	for _, it := range items {
 		switch x := it.item.(type) {
@@ -113,19 +116,26 @@ func (d *document) header(h headerItem, at Pos) *section {
 		d.general(problemAt(at, h.kind, fmt.Sprintf("section type %q not recognized", h.kind), didYouMean(h.kind, []string{"conn", "config", "include", "version"})))
 		return s
 	}
-	for _, other := range d.sections[h.kind] {
-		switch {
-		case h.name == "%default" && other.name != "%default":
+	if h.name == "%default" {
+		if list := d.sections[h.kind]; len(list) > 0 && list[len(list)-1].name != "%default" {
+			first := list[slices.IndexFunc(list, func(s *section) bool { return s.name != "%default" })]
 			s.fail(problemAt(at, "", fmt.Sprintf(`"%s %%default" sections must precede non-default ones`, h.kind),
-				fmt.Sprintf("%s %s stands at %s:%d", h.kind, other.name, other.at.File, other.at.Line)))
-		case h.name != "%default" && other.name == h.name:
-			dup := problemAt(at, "", fmt.Sprintf("duplicate %s section %q", h.kind, h.name), fmt.Sprintf("the first is at %s:%d", other.at.File, other.at.Line))
-			other.fail(dup) // which of the two is meant cannot be known
-			return s
+				fmt.Sprintf("%s %s stands at %s:%d", h.kind, first.name, first.at.File, first.at.Line)))
 		}
+	} else if other := d.find(h.kind, h.name); other != nil {
+		// Which of the two is meant cannot be known.
+		other.fail(problemAt(at, "", fmt.Sprintf("duplicate %s section %q", h.kind, h.name), fmt.Sprintf("the first is at %s:%d", other.at.File, other.at.Line)))
+		return s
 	}
-	d.sections[h.kind] = append(d.sections[h.kind], s)
+	d.insert(s)
 	return s
+}
+
+func (d *document) insert(s *section) {
+	d.sections[s.kind] = append(d.sections[s.kind], s)
+	if s.name != "%default" {
+		d.byName[s.kind+" "+s.name] = s
+	}
 }
 
 // add takes a parameter line into the section.
@@ -159,15 +169,8 @@ func userName(name string) bool {
 	return len(name) >= 2 && (name[0] == 'x' || name[0] == 'X') && (name[1] == '-' || name[1] == '_')
 }
 
-// find returns the section of that kind and name.
-func (d *document) find(kind, name string) *section {
-	for _, s := range d.sections[kind] {
-		if s.name == name {
-			return s
-		}
-	}
-	return nil
-}
+// find returns the section of that kind and name, or nil; never a %default.
+func (d *document) find(kind, name string) *section { return d.byName[kind+" "+name] }
 
 // defaults merges the %default sections of a kind.
 func (d *document) defaults(kind string) ([]param, *Problem) {
@@ -204,8 +207,9 @@ type expansion struct {
 	seen     map[string]bool
 	params   []param
 	first    map[string]Pos
-	implicit []param // from built-in sections: what is written wins over them
-	builtIn  bool    // a built-in section took part
+	implicit []param  // from built-in sections: what is written wins over them
+	builtIn  bool     // a built-in section took part
+	path     []string // of sections, from the first to the one being taken
 }
 
 // expand follows also= and alsoflip=, freeswan.md 2.5.
@@ -225,6 +229,8 @@ func (d *document) expand(s *section) (*expansion, *Problem) {
 
 func (e *expansion) take(s *section, flip bool) *Problem {
 	e.seen[s.name] = true
+	e.path = append(e.path, s.name)
+	defer func() { e.path = e.path[:len(e.path)-1] }()
 	if s.err != nil {
 		return s.err
 	}
@@ -245,17 +251,25 @@ func (e *expansion) take(s *section, flip bool) *Problem {
 	}
 	for _, a := range s.also {
 		next := e.doc.find(s.kind, a.name)
-		if next == nil || next.name == "%default" {
+		if next == nil {
 			return problemAt(a.at, "also", fmt.Sprintf("did not find %s section(s) %q", s.kind, a.name), didYouMean(a.name, e.doc.names(s.kind)))
 		}
 		if e.seen[a.name] {
-			return problemAt(a.at, "also", fmt.Sprintf("section %q requested more than once", a.name), "also= leads back to it, or two sections name it")
+			return problemAt(a.at, "also", fmt.Sprintf("section %q requested more than once", a.name), e.circle(a.name))
 		}
 		if p := e.take(next, flip != a.flip); p != nil {
 			return p
 		}
 	}
 	return nil
+}
+
+// circle says how a section came in before.
+func (e *expansion) circle(name string) string {
+	if i := slices.Index(e.path, name); i >= 0 {
+		return "a circle: " + strings.Join(append(e.path[i:len(e.path):len(e.path)], name), " -> ")
+	}
+	return "another also= has brought it in already"
 }
 
 func (d *document) names(kind string) []string {
