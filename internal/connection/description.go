@@ -17,6 +17,7 @@ type Description struct {
 	*ike.Conn
 	Alias    string // the name in the file, where that made several connections
 	Oriented bool   // one of its ends is an address of this machine
+	Right    bool   // the local end is what the file calls right
 	Auto     config.Startup
 
 	// Shunt covers its packets while it is routed without an SA: Trap for
@@ -41,9 +42,9 @@ func (d *Description) Negotiable() bool { return d.Shunt == ipsec.Trap }
 // equal reports whether e asks for exactly the same.
 func (d *Description) equal(e *Description) bool { return reflect.DeepEqual(d, e) }
 
-// selectors lists what its outbound packets match: each of our traffic
+// Selectors lists what its outbound packets match: each of our traffic
 // selectors with each of the peer's.
-func (d *Description) selectors() []ipsec.Selector { return product(d.Local.TS, d.Remote.TS) }
+func (d *Description) Selectors() []ipsec.Selector { return product(d.Local.TS, d.Remote.TS) }
 
 func product(local, remote []ipsec.TS) []ipsec.Selector {
 	var list []ipsec.Selector
@@ -84,6 +85,26 @@ func (d *Description) remotePrefixes() []netip.Prefix {
 	var list []netip.Prefix
 	for _, ts := range d.Remote.TS {
 		list = append(list, ts.Prefixes()...)
+	}
+	return list
+}
+
+// Routes lists the kernel's routes that lead its packets into its device; none
+// if a script of its own does that.
+func (d *Description) Routes() []KernelRoute {
+	if d.Virtual == "" || len(d.Updown) > 0 {
+		return nil
+	}
+	var list []KernelRoute
+	for _, p := range d.remotePrefixes() {
+		r := KernelRoute{Prefix: p, Device: d.Virtual, MTU: d.MTU, Metric: d.Metric}
+		if h := d.Hop(); h.Is4() == p.Addr().Is4() {
+			r.NextHop = h
+		}
+		if d.SourceIP.IsValid() && d.SourceIP.Is4() == p.Addr().Is4() {
+			r.Source = d.SourceIP
+		}
+		list = append(list, r)
 	}
 	return list
 }

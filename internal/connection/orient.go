@@ -80,7 +80,7 @@ func orient(c *config.Conn, f *Facts) (*Description, error) {
 	case r != nil:
 		local, remote, here = remote, local, r
 	}
-	d.Oriented = here != nil
+	d.Oriented, d.Right = here != nil, local.End == &c.Right
 	if here != nil {
 		d.Virtual, d.Physical = here.Virtual, here.Physical
 	}

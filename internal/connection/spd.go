@@ -77,7 +77,7 @@ func (t *Table) claims(c *conn) []claim {
 			add(s, ipsec.Protect, []ipsec.SAID{ch.up.Out})
 		}
 	}
-	for _, s := range c.selectors() { // what a narrowed SA does not cover is dropped
+	for _, s := range c.Selectors() { // what a narrowed SA does not cover is dropped
 		add(s, c.action(c.state), nil)
 	}
 	return list
@@ -103,17 +103,10 @@ func (t *Table) desiredRoutes() []KernelRoute {
 	}
 	var wants []want
 	for _, c := range t.conns {
-		if !c.state.Routed() || c.Virtual == "" || len(c.Updown) > 0 {
+		if !c.state.Routed() {
 			continue
 		}
-		for _, p := range c.remotePrefixes() {
-			r := KernelRoute{Prefix: p, Device: c.Virtual, MTU: c.MTU, Metric: c.Metric}
-			if h := c.Hop(); h.Is4() == p.Addr().Is4() {
-				r.NextHop = h
-			}
-			if c.SourceIP.IsValid() && c.SourceIP.Is4() == p.Addr().Is4() {
-				r.Source = c.SourceIP
-			}
+		for _, r := range c.Routes() {
 			wants = append(wants, want{r, c})
 		}
 	}

@@ -130,7 +130,7 @@ func (w *world) check() {
 		if !c.state.Routed() {
 			continue
 		}
-		for _, s := range c.selectors() {
+		for _, s := range c.Selectors() {
 			if !slices.ContainsFunc(w.policies, func(p ipsec.Policy) bool { return p.Selector == s }) {
 				w.t.Errorf("%s is %s, but no policy is for %s", c.Title(), c.state, s)
 			}
@@ -218,7 +218,7 @@ func (w *world) state(name string, want State) {
 // eroute is what happens to packets of a connection's first selector.
 func (w *world) eroute(name string) string {
 	w.t.Helper()
-	s := w.conn(name).selectors()[0]
+	s := w.conn(name).Selectors()[0]
 	for _, p := range w.policies {
 		if p.Selector == s {
 			if p.Action == ipsec.Protect {
