@@ -304,3 +304,22 @@ func TestECN(t *testing.T) {
 		}
 	}
 }
+
+// TestTrainsKeepTOS: packets of two classes that leave in one batch are two
+// trains, since a message has but one TOS.
+func TestTrainsKeepTOS(t *testing.T) {
+	r := newRig(t, setups()["tunnel-gcm-udp=true-10.1.0.5-in-192.0.2.1"])
+	r.out.p.o.CopyTOS = true
+	a, b := ports(inner4)
+	for _, class := range []uint8{0, 0, 0xb8, 0xb8} {
+		p := udp(a, b, 100)
+		p[1] = class
+		sumIPv4(p, ipv4HeaderLen)
+		n := copy(r.out.buf[slack+tun.HeaderLen:], p)
+		r.out.read(tun.HeaderLen + n)
+	}
+	m := r.out.batch.msgs
+	if len(m) != 2 || m[0].TOS != 0 || m[1].TOS != 0xb8 || len(m[0].Data) != 2*m[0].Seg || len(m[1].Data) != 2*m[1].Seg {
+		t.Errorf("%d trains: %+v", len(m), m)
+	}
+}

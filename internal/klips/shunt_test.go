@@ -263,3 +263,24 @@ func TestIKEExemption(t *testing.T) {
 		t.Errorf("IKE is counted on the eroute: %d", n)
 	}
 }
+
+// TestIKEInsideTunnel: IKE of ours to a host behind the peer is protected like
+// anything else; to the peer itself it passes, or there would be no way to
+// negotiate the SA that protects it.
+func TestIKEInsideTunnel(t *testing.T) {
+	g := newLab(t, Options{})
+	s := tunnel4()
+	s.inner = [2]netip.Prefix{netip.MustParsePrefix("0.0.0.0/0"), netip.MustParsePrefix("0.0.0.0/0")}
+	connect(t, g, s)
+	from := netip.AddrPortFrom(outer4[0], 500)
+	inside := udp(from, netip.MustParseAddrPort("10.2.0.7:500"), 30)
+	g[0].send(t, tun.Header{}, inside)
+	if _, got := g[1].receive(t); !bytes.Equal(got, inside) {
+		t.Errorf("through the tunnel: %x", got)
+	}
+	outside := udp(from, netip.AddrPortFrom(outer4[1], 500), 30)
+	g[0].send(t, tun.Header{}, outside)
+	if got := <-g[1].wire.Clear(); !bytes.Equal(got, outside) {
+		t.Errorf("in clear: %x", got)
+	}
+}
