@@ -406,6 +406,33 @@ func TestHostToHost(t *testing.T) {
 	}
 }
 
+// IPv6 needs neighbour discovery between the very hosts that are protected.
+func TestNeighbourDiscoveryPasses(t *testing.T) {
+	w := build(t)
+	gw6 := netip.MustParseAddr("fd01::1")
+	p := Policy{Selector: selector("fd01::1/128", "fd01::5/128"), Device: "eth1", Drop: true}
+	w.check(w.fw.Set(State{Devices: devices, Inbound: []Policy{p}, Outbound: []Policy{p}}))
+	w.run("ip", "-6", "neigh", "flush", "dev", "eth1")
+	if r, err := w.near.Run(t.Context(), nil, "ip", "-6", "neigh", "flush", "dev", "eth0"); err != nil || r.Exit != 0 {
+		t.Fatalf("flush: %v %s", err, r.Output())
+	}
+	arrived := false
+	for range 50 { // discovery takes as long as it takes
+		if _, arrived = w.datagram(w.near, at(near6, 500), w.gw, at(gw6, 500)); arrived {
+			break
+		}
+	}
+	if !arrived {
+		t.Error("IKE does not arrive")
+	}
+	if _, got := w.datagram(w.near, at(near6, 7007), w.gw, at(gw6, 7007)); got {
+		t.Error("what is protected arrives in the clear")
+	}
+	if _, got := w.datagram(w.gw, at(gw6, 7007), w.near, at(near6, 7007)); got {
+		t.Error("what is protected leaves in the clear")
+	}
+}
+
 // raw sends one IP packet of a protocol, and tells whether it arrives.
 func (w *world) raw(proto string, from *lab.Host, src netip.Addr, to *lab.Host, dst netip.Addr) bool {
 	w.t.Helper()
