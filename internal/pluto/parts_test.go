@@ -1,0 +1,228 @@
+package pluto
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"cygnet/internal/config"
+	"cygnet/internal/connection"
+	"cygnet/internal/host"
+	"cygnet/internal/ike"
+	"cygnet/internal/ipsec"
+	"cygnet/internal/keys"
+	"cygnet/internal/klips"
+	"cygnet/internal/underlay"
+	"cygnet/internal/whack"
+)
+
+func TestTimers(t *testing.T) {
+	var h timers
+	at := func(n int) time.Time { return time.Unix(int64(n), 0) }
+	want := map[uint32]int{}
+	r := rand.New(rand.NewPCG(1, 2))
+	for range 5000 {
+		serial, when := uint32(r.IntN(50)+1), r.IntN(100)
+		if when < 20 {
+			h.set(serial, time.Time{})
+			delete(want, serial)
+		} else {
+			h.set(serial, at(when))
+			want[serial] = when
+		}
+		first, which := h.first()
+		best := 1000
+		for _, w := range want {
+			best = min(best, w)
+		}
+		switch {
+		case len(want) == 0 && which != 0:
+			t.Fatal("a deadline came out of nothing")
+		case len(want) > 0 && (!first.Equal(at(best)) || want[which] != best):
+			t.Fatalf("first is %v of %d, want %d", first, which, best)
+		}
+	}
+}
+
+// CTL-11: one fact is one line, whatever is in it.
+func TestLogLines(t *testing.T) {
+	var l lines
+	log := slog.New(NewLogHandler(&l, false, slog.LevelInfo)).With("from", "a\nb")
+	log.Info("peer says \"x\r\n\x1b[31m\u202eevil\xff %d\" ünï", "id", "c\nd")
+	log.Debug("unseen")
+	want := `peer says "x\x0d\x0a\x1b[31m\u202eevil\xff %d" ünï from=a\x0ab id=c\x0ad` + "\n"
+	if l.String() != want {
+		t.Errorf("got  %q\nwant %q", l.String(), want)
+	}
+	log.Info(strings.Repeat("x", 64<<10))
+	if n := len(l.String()) - len(want); n > maxLogLine+100 {
+		t.Errorf("a long record became %d octets", n)
+	}
+}
+
+// script writes an executable and returns a description that runs it.
+func script(t *testing.T, text string) *connection.Description {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "updown")
+	if err := os.WriteFile(path, []byte("#!/bin/sh\n"+text), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	prefix := func(s string) []ipsec.TS { return []ipsec.TS{ipsec.TSOf(netip.MustParsePrefix(s), 0, ipsec.Ports{})} }
+	return &connection.Description{Virtual: "ipsec0", Updown: []string{path, "an argument"}, Conn: &ike.Conn{Name: "net",
+		Local:  ike.End{Addr: westAddr, ID: ike.ID{Kind: ike.IDFQDN, Data: "west"}, TS: prefix("10.1.0.0/23")},
+		Remote: ike.End{Addr: eastAddr, ID: ike.ID{Kind: ike.IDFQDN, Data: "$(touch /tmp/canary);`id`\n'\""}, TS: prefix("0.0.0.0/0")}}}
+}
+
+// freeswan.md 6.13; CTL-08 and CTL-10.
+func TestScriptEnvironment(t *testing.T) {
+	t.Setenv("IPSEC_CANARY", "inherited")
+	d := script(t, "echo \"$1\"; env; ls /proc/self/fd | wc -l; exit 3\n")
+	out, err := runCommand(t.Context(), d.Updown, scriptEnv(connection.Updown{Desc: d, Verb: "up-client"}, 1400))
+	if got := describeExit(t.Context(), "up-client", err); got != "up-client command exited with status 3" {
+		t.Errorf("exit: %q", got)
+	}
+	got := "\n" + string(out)
+	for _, want := range []string{"an argument", "PLUTO_VERSION=1.1", "PLUTO_VERB=up-client", "PLUTO_CONNECTION=net", "PLUTO_NEXT_HOP=198.51.100.1",
+		"PLUTO_INTERFACE=ipsec0", "PLUTO_ME=192.0.2.1", "PLUTO_MY_ID=@west", "PLUTO_MY_CLIENT=10.1.0.0/23", "PLUTO_MY_CLIENT_NET=10.1.0.0",
+		"PLUTO_MY_CLIENT_MASK=255.255.254.0", "PLUTO_PEER=198.51.100.1", "PLUTO_PEER_CLIENT=0.0.0.0/0", "PLUTO_PEER_CLIENT_MASK=0.0.0.0",
+		"PLUTO_PEER_PORT=0", "PLUTO_PEER_PROTOCOL=0", "PLUTO_MTU=1400"} {
+		if !strings.Contains(got, "\n"+want+"\n") {
+			t.Errorf("%s is missing", want)
+		}
+	}
+	for _, evil := range []string{"IPSEC_CANARY", "$(", "`", "'", ";"} {
+		if strings.Contains(got, evil) {
+			t.Errorf("%q reached the script:\n%s", evil, got)
+		}
+	}
+}
+
+// CTL-09: a script that hangs, floods, or leaves children behind.
+func TestScriptMisbehaves(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	defer cancel()
+	began := time.Now()
+	_, err := runCommand(ctx, script(t, "sleep 100 & sleep 100\n").Updown, nil)
+	if got := describeExit(ctx, "up", err); !strings.Contains(got, "took longer") || time.Since(began) > 5*time.Second {
+		t.Errorf("hanging: %q after %v", got, time.Since(began))
+	}
+	out, err := runCommand(t.Context(), script(t, "head -c 10000000 /dev/zero\n").Updown, []string{"PATH=" + scriptPath})
+	if err != nil || len(out) != scriptOutput {
+		t.Errorf("flooding: %d octets, %v", len(out), err)
+	}
+	_, err = runCommand(t.Context(), script(t, "kill -9 $$\n").Updown, nil)
+	if got := describeExit(t.Context(), "up", err); got != "up command exited with signal 9" {
+		t.Errorf("killed: %q", got)
+	}
+	if _, err = runCommand(t.Context(), []string{"no-such-command-anywhere"}, nil); err == nil {
+		t.Error("a missing command did not fail")
+	}
+}
+
+// live starts a daemon with a control socket, in real time.
+func live(t *testing.T, conf string) (d *Daemon, dir string) {
+	t.Helper()
+	wire, _ := underlay.NewPair([]netip.Addr{westAddr}, []netip.Addr{eastAddr})
+	g := newGateway(t, "west", westAddr, wire)
+	dir = filepath.Join(t.TempDir(), "run")
+	ready := make(chan struct{})
+	d, err := New(Options{Plane: g.plane, Host: g.machine, Keys: ring{keys.New(keys.Options{}), g}, RunDir: dir,
+		Log: slog.New(NewLogHandler(g.log, false, slog.LevelInfo)), Ready: func() { close(ready) },
+		Config: func(string) (*config.File, error) { return config.ParseText("ipsec.conf", conf), nil }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- d.Run(ctx) }()
+	select {
+	case <-ready:
+	case err := <-done:
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+		g.plane.Close()
+	})
+	return d, dir
+}
+
+func TestLock(t *testing.T) {
+	_, dir := live(t, setup)
+	plane := &memPlane{Plane: klips.New(klips.Options{})}
+	defer plane.Close()
+	d, err := New(Options{Plane: plane, Host: &host.Fake{}, Keys: ring{keys.New(keys.Options{}), &gateway{}}, RunDir: dir,
+		Config: func(string) (*config.File, error) { return config.ParseText("ipsec.conf", setup), nil }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Run(t.Context()); !errors.Is(err, ErrRunning) {
+		t.Errorf("the second daemon ended with %v", err)
+	}
+}
+
+// CTL-04: many clients at once; every answer is one that some order of the
+// requests explains, and nothing locks up.
+func TestManyClients(t *testing.T) {
+	conf := setup
+	names := []string{"a", "b", "c"}
+	for i, n := range names {
+		conf += tunnel(n, fmt.Sprintf("rightsubnet=10.2.%d.0/24", i), "auto=add")
+	}
+	_, dir := live(t, conf)
+	path := filepath.Join(dir, "pluto.ctl")
+	var wg sync.WaitGroup
+	for i := range 100 {
+		wg.Go(func() {
+			r := rand.New(rand.NewPCG(uint64(i), 0))
+			for range 5 {
+				op := []whack.Op{whack.OpUp, whack.OpDown, whack.OpRoute, whack.OpUnroute, whack.OpStatus, whack.OpReload, whack.OpReplace, whack.OpEroutes, whack.OpLook}[r.IntN(9)]
+				req := whack.Request{Op: op, Args: whack.Args{Name: names[r.IntN(3)], Async: r.IntN(2) == 0}}
+				ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+				if op == whack.OpUp && !req.Args.Async { // nobody answers: hang up
+					ctx, cancel = context.WithTimeout(t.Context(), time.Duration(r.IntN(50))*time.Millisecond)
+				}
+				final, err := whack.Ask(ctx, path, req, nil)
+				cancel()
+				switch {
+				case err != nil && op == whack.OpUp:
+				case err != nil:
+					t.Errorf("%s: %v", op, err)
+				case final.Exit != whack.ExitDone && final.Exit != whack.ExitFailed:
+					t.Errorf("%s: %+v", op, final)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if _, err := whack.Ask(t.Context(), path, whack.Request{Op: whack.OpStatus}, nil); err != nil {
+		t.Errorf("afterwards: %v", err)
+	}
+}
+
+func TestShutdownByCommand(t *testing.T) {
+	d, dir := live(t, setup)
+	if final, err := whack.Ask(t.Context(), filepath.Join(dir, "pluto.ctl"), whack.Request{Op: whack.OpShutdown}, nil); err != nil || final.Exit != 0 {
+		t.Fatalf("%+v, %v", final, err)
+	}
+	select {
+	case <-d.ended:
+	case <-time.After(5 * time.Second):
+		t.Fatal("it goes on")
+	}
+	if left, _ := os.ReadDir(dir); len(left) != 0 {
+		t.Errorf("left in the run-time directory: %v", left)
+	}
+}
