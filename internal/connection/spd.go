@@ -120,12 +120,3 @@ func (t *Table) desiredRoutes() []KernelRoute {
 	}
 	return list
 }
-
-// eclipsed reports whether another connection owns everything c claims.
-func (t *Table) eclipsed(c *conn) bool {
-	if !c.state.Routed() {
-		return false
-	}
-	owner := c.key().owner()
-	return !slices.ContainsFunc(t.policies, func(p ipsec.Policy) bool { return p.Owner == owner })
-}

@@ -41,10 +41,9 @@ type gateway struct {
 // memPlane attaches klips to one end of a wire.
 type memPlane struct {
 	*klips.Plane
-	wire    underlay.Underlay
-	mu      sync.Mutex
-	inside  *tun.Memory // the kernel's side of ipsec0
-	crashed bool
+	wire   underlay.Underlay
+	mu     sync.Mutex
+	inside *tun.Memory // the kernel's side of ipsec0
 }
 
 func (p *memPlane) Attach(a Attachment) (underlay.Underlay, error) {
