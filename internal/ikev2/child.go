@@ -231,7 +231,9 @@ func (s *step) superseded(old *child) {
 	}
 	old.state = childReplaced
 	old.replaceAt = time.Time{}
-	old.endAt = s.now.Add(replacedLife)
+	if end := s.now.Add(replacedLife); old.endAt.IsZero() || end.Before(old.endAt) {
+		old.endAt = end
+	}
 }
 
 func (s *SA) childBySerial(n uint32) *child {

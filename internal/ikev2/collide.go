@@ -1,6 +1,9 @@
 package ikev2
 
-import "bytes"
+import (
+	"bytes"
+	"time"
+)
 
 // rival is what the peer made by rekeying the same SA while our request for it
 // was out, RFC 7296 sections 2.8.1 and 2.8.2. Of the two new SAs the one whose
@@ -10,6 +13,7 @@ type rival struct {
 	low   []byte
 	child *child // one of the two
 	sa    *SA
+	end   time.Time // of the life of the child that it replaces
 }
 
 // beats reports whether the rival stands against our exchange. No rival beats
@@ -30,7 +34,7 @@ func (s *step) collideChild(old, c *child, a *agreement) {
 		s.release(t.offer)
 		return
 	}
-	t.rival = &rival{low: lowest(a.ni, a.nr), child: c}
+	t.rival = &rival{low: lowest(a.ni, a.nr), child: c, end: old.endAt}
 }
 
 // rivalGone takes back what collideChild noted: the peer has found that its
@@ -40,9 +44,8 @@ func (s *step) rivalGone(c *child) {
 	if !ok || t.rival == nil || t.rival.child != c {
 		return
 	}
-	t.rival = nil
 	if t.old.state == childReplaced {
-		t.old.state = childUp
-		t.old.endAt = s.now.Add(replacedLife)
+		t.old.state, t.old.endAt = childUp, t.rival.end
 	}
+	t.rival = nil
 }

@@ -211,6 +211,8 @@ func (s *SA) protect() error {
 	return nil
 }
 
+var errNoKE = errors.New("an IKE SA needs a key exchange")
+
 var errNonce = errors.New("nonce is shorter than half the key of the PRF")
 
 // checkNonce is RFC 7296, 2.10; the limits of 16 and 256 octets are the
@@ -264,6 +266,9 @@ func chooseIKE(c *ike.Conn, theirs []suite.Offer, group uint16) (suite.Chosen, s
 		return chosen, o, nil
 	}
 	chosen, o, err := suite.Select(c.IKE, theirs)
+	if err == nil && chosen.KE == nil {
+		err = errNoKE
+	}
 	if err != nil {
 		return chosen, o, refuseWith(ike.NotifyNoProposalChosen, mismatchFailure("no acceptable IKE proposal", err))
 	}

@@ -57,7 +57,7 @@ func intersect(ours, theirs []ipsec.TS) []ipsec.TS {
 	var all []ipsec.TS
 	for _, a := range ours {
 		for _, b := range theirs {
-			if x, ok := common(boxOf(a), boxOf(b)); ok {
+			if x, ok := common(boxOf(a), boxOf(b)); ok && x.expressible() {
 				all = appendBox(all, x.ts())
 			}
 		}
@@ -103,9 +103,12 @@ func (b box) ts() ipsec.TS {
 	return t
 }
 
+// expressible reports whether a TS can say b: one of port 0 alone would be read
+// as any port.
+func (b box) expressible() bool { return b.lo != 0 || b.hi != 0 }
+
 // common is the intersection of two boxes. OPAQUE ports (lo after hi) have
-// none with anything: nobody here could match them. Neither has a box of port 0
-// alone, which a TS cannot express.
+// none with anything: nobody here could match them.
 func common(a, b box) (box, bool) {
 	if a.start.Is4() != b.start.Is4() {
 		return box{}, false
@@ -115,7 +118,7 @@ func common(a, b box) (box, bool) {
 		x.proto = b.proto
 	}
 	fits := b.proto == 0 || b.proto == x.proto
-	return x, fits && !x.end.Less(x.start) && x.lo <= x.hi && (x.lo != 0 || x.hi != 0)
+	return x, fits && !x.end.Less(x.start) && x.lo <= x.hi
 }
 
 func later(a, b netip.Addr) netip.Addr {

@@ -134,6 +134,8 @@ func (s *step) badResponse(bad *ike.NotifyError) {
 	}
 	if bad.Type != ike.NotifyUnsupportedCritical {
 		s.close(why)
+	} else if s.deleteWanted {
+		s.close(nil)
 	}
 }
 

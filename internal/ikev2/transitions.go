@@ -77,6 +77,10 @@ func legal(c cell) handler {
 	case cell{stateUp, ike.Informational, isResponse}:
 		return (*step).taskResponse
 
+	// Deleted while IKE_AUTH was out: its answer opens the way for our Delete.
+	case cell{stateClosing, ike.Auth, isResponse}:
+		return (*step).taskResponse
+
 	// A replaced IKE SA only waits for its end, and RFC 7296, 2.25.2 lets
 	// nothing new begin while we close. Answers to what was under way still
 	// come.
