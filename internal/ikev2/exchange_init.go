@@ -30,11 +30,9 @@ type handshake struct {
 	giveUp    time.Time
 	refused   *ike.Failure // what an unauthenticated error said
 	offer     *offer       // of the first Child SA
-	idBody    []byte       // of our ID payload
 
 	// Responder.
-	initialContact bool
-	ask            inbound // the IKE_AUTH request
+	ask inbound // the IKE_AUTH request
 }
 
 // initiate begins. The initiator's part of the exchange, RFC 7296 section 1.2:

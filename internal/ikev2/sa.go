@@ -33,39 +33,38 @@ type SA struct {
 	first  bool // we sent the first message of this IKE SA
 	state  state
 
-	spiI, spiR            uint64
-	local, remote         netip.AddrPort
-	localID, remoteID     ike.ID
-	natPeerKnows          bool // the peer does NAT detection
-	natLocal, natRemote   bool // a NAT is before us, before the peer
-	encap                 bool // ESP goes in UDP
-	lastMoved             time.Time
-	chosen                suite.Chosen
-	keys                  ikeKeys
-	sealer, opener        wire.SKCipher
-	icvFailures, requests bucket
-	win                   window
-	hs                    *handshake // until established
-	jobs                  map[uint64]func(*step, any, error)
-	lastJob               uint64
-	tasks                 []waiting
-	active                task
-	children              []*child
-	graves                []grave
-	isUp                  bool      // IKEUp was reported, IKEDown not yet
-	replaceAt, endAt      time.Time // of an established IKE SA
-	giveUp                time.Time // when a passing state ends by itself
-	lastHeard             time.Time // last authenticated word of the peer
-	keepAliveAt           time.Time
-	peerRekeys            bool // the peer's rekeying of this IKE SA is being worked on
-	deleteWanted          bool // Delete came while our rekeying was under way
+	spiI, spiR          uint64
+	local, remote       netip.AddrPort
+	localID, remoteID   ike.ID
+	natPeerKnows        bool // the peer does NAT detection
+	natLocal, natRemote bool // a NAT is before us, before the peer
+	encap               bool // ESP goes in UDP
+	lastMoved           time.Time
+	chosen              suite.Chosen
+	keys                ikeKeys
+	sealer, opener      wire.SKCipher
+	icvFailures         bucket
+	win                 window
+	hs                  *handshake // until established
+	jobs                map[uint64]func(*step, any, error)
+	lastJob             uint64
+	tasks               []waiting
+	active              task
+	children            []*child
+	graves              []grave
+	isUp                bool      // IKEUp was reported, IKEDown not yet
+	replaceAt, endAt    time.Time // of an established IKE SA
+	giveUp              time.Time // when a passing state ends by itself
+	lastHeard           time.Time // last authenticated word of the peer
+	keepAliveAt         time.Time
+	peerRekeys          bool // the peer's rekeying of this IKE SA is being worked on
+	deleteWanted        bool // Delete came while our rekeying was under way
 	// What the predecessor handed over, done at the next TimeUp, which is due
 	// at once: stepping this machine from inside the other's Step would make
 	// its jobs and reports look like the other's.
 	inbox                  []ike.Event
 	kick                   time.Time
-	successor, predecessor *SA // on rekeying; see exchange_rekey.go
-	closedWhy              *ike.Failure
+	successor, predecessor *SA   // on rekeying; see exchange_rekey.go
 	gate                   *Gate // until not half-open any more
 }
 
@@ -209,9 +208,6 @@ func (s *SA) newSPI() uint64 {
 func (s *SA) established() bool {
 	return s.state == stateUp || s.state == stateReplaced || s.state == stateClosing
 }
-
-// halfOpen reports whether the peer has yet to prove itself.
-func (s *SA) halfOpen() bool { return !s.established() && s.state != stateDead && !s.first }
 
 // seal protects a message of ours.
 func (s *step) seal(x ike.ExchangeType, id uint32, flags ike.Flags, payloads []wire.Payload) []byte {
