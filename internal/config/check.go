@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"cygnet/internal/ike"
-	"cygnet/internal/ipsec"
 	"cygnet/internal/rawkey"
 	"cygnet/internal/suite"
 )
@@ -158,67 +157,6 @@ func (k *checker) shunts() *Problem {
 		return k.problem("authby", "authby=never is for type=passthrough, drop or reject only", "")
 	}
 	return nil
-}
-
-// manual keying, freeswan.md 2.10.
-func (k *checker) manual() *Problem {
-	m := &k.Manual
-	m.ESP = ""
-	if !k.manuallyKeyed() {
-		if k.Auto == AutoManual {
-			return k.problem("auto", "auto=manual, but there is no spi or spibase", "")
-		}
-		return nil
-	}
-	m.ESP = k.ESP.Text
-	switch {
-	case !k.setup.AllowManual:
-		return k.problem("spi", "manual keying is forbidden by allow-manual=no in config setup", "")
-	case m.SPI != 0 && m.SPIBase != 0:
-		return k.problem("spibase", "both spi and spibase are given", "")
-	case m.SPIBase&0xf != 0:
-		return k.problem("spibase", fmt.Sprintf("spibase 0x%x does not end in 0", uint32(m.SPIBase)), "its last digit numbers the SAs")
-	}
-	k.exposedKeys()
-	for _, s := range k.sides() {
-		if (s.Manual.ESPEnc.Len() == 0) != (s.other.Manual.ESPEnc.Len() == 0) {
-			return k.problem(s.name+"espenckey", "leftespenckey and rightespenckey must be given both or not at all", "")
-		}
-	}
-	return nil
-}
-
-func (k *checker) manuallyKeyed() bool {
-	m := &k.Manual
-	return m.SPI != 0 || m.SPIBase != 0 || m.AH != "" || len(k.manualKeys()) > 0
-}
-
-// manualKeys lists the parameters that hold keys.
-func (k *checker) manualKeys() []string {
-	var ids []string
-	for _, id := range []string{"espenckey", "espauthkey", "ahkey", "leftespenckey", "rightespenckey", "leftespauthkey", "rightespauthkey", "leftahkey", "rightahkey"} {
-		if k.given(id) {
-			ids = append(ids, id)
-		}
-	}
-	return ids
-}
-
-// exposedKeys warns of keys in files that others may read (R10.5), and of keys
-// from the documentation (R10.9).
-func (k *checker) exposedKeys() {
-	for _, id := range k.manualKeys() {
-		file := k.Keys[id].File
-		if info := k.infos[file]; info.Mode&0o077 != 0 {
-			k.warn(id, fmt.Sprintf("this file holds a key and has mode %04o", info.Mode.Perm()), "chmod 600 "+file)
-		}
-	}
-	for _, s := range []ipsec.Secret{k.Manual.Keys.ESPEnc, k.Manual.Keys.ESPAuth, k.Manual.Keys.AHSecret} {
-		if isExample(s.Bytes()) {
-			k.warn("espenckey", fmt.Sprintf("connection %q uses an example key of the documentation", k.Name), "make keys with ipsec ranbits")
-			return
-		}
-	}
 }
 
 func (k *checker) lives() *Problem {

@@ -76,10 +76,10 @@ var setupKeys = []keyword[Setup]{
 	{name: "rp_filter", kind: "%unchanged, 0, 1 or 2", def: "0", doc: "Reverse path filter of guarded devices.", field: integer(func(s *Setup) *int { return &s.RPFilter }, 0, 2, word[int]{"%unchanged", -1, ""})},
 	{name: "shuntlifetime", kind: "duration", def: "15m", doc: "How long a failed destination is remembered.", use: harmless, why: noOE, field: span(func(s *Setup) *time.Duration { return &s.ShuntLifetime }, time.Second)},
 	{name: "forwardcontrol", kind: "yes or no", def: "no", doc: "Switch IP forwarding on at start and off at stop.", field: yesNo(func(s *Setup) *bool { return &s.ForwardCtl })},
-	{name: "pluto", kind: "yes or no", def: "yes", doc: "Start the daemon.", use: refused, why: "ipsec setup is there to start it", field: yesNo(func(s *Setup) *bool { return &s.Pluto })},
+	{name: "pluto", kind: "yes or no", def: "yes", doc: "Start the key daemon; no: manual keying only.", field: yesNo(func(s *Setup) *bool { return &s.Pluto })},
 	{name: "prepluto", kind: "command", doc: "Run before the daemon starts.", use: refused, why: noBoot, field: text(func(s *Setup) *string { return &s.PrePluto })},
 	{name: "postpluto", kind: "command", doc: "Run after the daemon has started and loaded.", use: refused, why: noBoot, field: text(func(s *Setup) *string { return &s.PostPluto })},
-	{name: "manualstart", kind: "list of conns", doc: "Manual connections to bring up at start.", use: refused, why: noBoot, field: list(func(s *Setup) *[]string { return &s.ManualStart }, "")},
+	{name: "manualstart", kind: "list of conns", doc: "Manual connections to bring up at start.", field: list(func(s *Setup) *[]string { return &s.ManualStart }, "")},
 
 	setupOption("plutoopts", "words", "", "Extra words on the daemon's command line.", refused, "they are not passed on"),
 	setupOption("nocrsend", "yes or no", "no", "Do not ask peers for certificates.", harmless, noX509),

@@ -484,6 +484,9 @@ type Manual struct {
 	ESPReplay    int        // packets
 	AHReplay     int
 	AllowNoAuth  bool
+
+	Example bool     // one of the keys stands in a manual
+	Exposed *Problem // a file that holds keys may be read by others; nil: none
 }
 
 // ManualKeys are the keys and SPIs of one direction.

@@ -273,7 +273,7 @@ func TestExposedManualKeys(t *testing.T) {
 	for _, w := range f.Warnings {
 		got = append(got, w.Error())
 	}
-	for _, want := range []string{"c:6: espenckey: this file holds a key and has mode 0644 (chmod 600 c)", `c:6: espenckey: connection "m" uses an example key of the documentation (make keys with ipsec ranbits)`} {
+	for _, want := range []string{"c:6: espenckey: this file holds keys and has mode 0644, open to group or others (chmod 600 c)", `c:6: espenckey: connection "m" uses an example key of the documentation (make keys with ipsec ranbits)`} {
 		if !slices.Contains(got, want) {
 			t.Errorf("no warning %q in %q", want, got)
 		}
