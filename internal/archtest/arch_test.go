@@ -9,6 +9,7 @@ import (
 	"go/parser"
 	"go/token"
 	"io"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path"
@@ -91,6 +92,7 @@ func local(imp string) (name string, ours bool) {
 
 func packages(t *testing.T) []pkg {
 	t.Helper()
+	visit(t)
 	cmd := exec.Command("go", "list", "-e", "-json=ImportPath,Dir,Doc,Imports,GoFiles,CgoFiles", "./...")
 	cmd.Dir = root
 	var diag bytes.Buffer
@@ -110,6 +112,26 @@ func packages(t *testing.T) []pkg {
 			t.Fatal(err)
 		}
 		all = append(all, p)
+	}
+}
+
+// visit looks at every directory. go test remembers what this process reads,
+// not what go list reads, and must not take an old result for a changed tree.
+func visit(t *testing.T) {
+	t.Helper()
+	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case d.Name() == ".git" || d.Name() == "bin":
+			return fs.SkipDir
+		case strings.HasSuffix(path, ".go"):
+			_, err = os.Stat(path)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
 }
 
