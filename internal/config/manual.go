@@ -28,7 +28,11 @@ func (k *checker) manual() *Problem {
 	}
 	for _, name := range []string{"espenckey", "espauthkey", "ahkey"} {
 		if k.given("left"+name) != k.given("right"+name) {
-			return k.problem(name, fmt.Sprintf("left%s and right%s must be given both or not at all", name, name), "each is the key of the SA toward that end")
+			id := "left" + name
+			if !k.given(id) {
+				id = "right" + name
+			}
+			return k.problem(id, fmt.Sprintf("left%s and right%s must be given both or not at all", name, name), "each is the key of the SA toward that end")
 		}
 	}
 	k.exposedKeys()
