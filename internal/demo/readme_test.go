@@ -1,0 +1,75 @@
+package demo
+
+import (
+	"bytes"
+	"os"
+	"regexp"
+	"strings"
+	"testing"
+
+	"cygnet/internal/lab/labtest"
+)
+
+// The walk-through of the README, with its own files and commands, works.
+func TestReadme(t *testing.T) {
+	labtest.New(t, "probe")
+	b, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := "The README\n-- west,east/ipsec.conf --\n" + block(t, b, "version 2.0") +
+		"-- west,east/ipsec.secrets --\n" + block(t, b, "101.101.101.101 202.202.202.202 : PSK") +
+		"-- steps --\n" + commands(t, b) + "sunset: ping sunrise\nwire: only IKE and ESP\n"
+	s, err := Parse("readme", []byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var story bytes.Buffer
+	r := &Runner{Binary: labtest.Binary(t), Prefix: labtest.Prefix("kd"), Tell: &Story{Out: &story}}
+	if _, err := r.Run(t.Context(), s); err != nil {
+		t.Errorf("%v\n%s\n%s", err, text, story.String())
+	}
+}
+
+// block is the indented block that begins with start, without its indentation.
+func block(t *testing.T, readme []byte, start string) string {
+	t.Helper()
+	var out strings.Builder
+	found := false
+	for line := range strings.Lines(string(readme)) {
+		text, indented := strings.CutPrefix(line, "    ")
+		if indented && strings.HasPrefix(text, start) {
+			found = true
+		}
+		if !found {
+			continue
+		}
+		if !indented && strings.TrimSpace(line) != "" {
+			break
+		}
+		out.WriteString(strings.TrimRight(text, "\n") + "\n")
+	}
+	if !found {
+		t.Fatalf("README has no block %q", start)
+	}
+	return out.String()
+}
+
+var (
+	prompt  = regexp.MustCompile(`(?m)^    (west|east)# (.+)$`)
+	pinging = regexp.MustCompile(`ping -I (\S+) (\S+)`)
+)
+
+// commands are the lines with a prompt, as steps.
+func commands(t *testing.T, readme []byte) string {
+	t.Helper()
+	var out strings.Builder
+	found := prompt.FindAllSubmatch(readme, -1)
+	for _, m := range found {
+		out.WriteString(string(m[1]) + ": " + pinging.ReplaceAllString(string(m[2]), "ping $2 from $1") + "\n")
+	}
+	if len(found) < 6 {
+		t.Fatalf("only %d commands in the README", len(found))
+	}
+	return out.String()
+}
