@@ -475,6 +475,20 @@ func TestMovedRoadWarrior(t *testing.T) {
 	}
 }
 
+// One identity at two configured addresses has not moved.
+func TestTwoHomes(t *testing.T) {
+	w := newWorld(t)
+	home := netip.MustParseAddr("198.51.100.2")
+	w.add(describe("a", "10.1.0.0/24", "10.2.0.0/24"), describe("b", "10.1.0.0/24", "10.3.0.0/24", func(d *Description) { d.Remote.Addr = home }))
+	w.up("a")
+	w.ikeUp(60, w.conn("b").Conn)
+	w.childUp(60, w.conn("b").Conn, byPeer)
+	w.pass(time.Minute)
+	w.wantTold()
+	w.state("a", Erouted)
+	w.state("b", Erouted)
+}
+
 // An instance whose negotiation failed after all does not stay.
 func TestOrphanedInstance(t *testing.T) {
 	w := newWorld(t)
