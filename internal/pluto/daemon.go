@@ -52,6 +52,8 @@ type Daemon struct {
 	readers   sync.WaitGroup
 	workers   *workers
 	rescanAt  time.Time
+	watchdog  time.Duration // how often systemd wants to hear of us; 0: never
+	barkAt    time.Time
 	batching  bool // at start: policies and routes wait until all are known
 	forwarded []forwarded
 	deaf      bool // after unlisten
@@ -168,6 +170,7 @@ func (d *Daemon) startUp() error {
 	d.started = true
 	d.log.Info("listening for IKE messages")
 	d.notify("READY=1")
+	d.watch()
 	if d.o.Ready != nil {
 		d.o.Ready()
 	}

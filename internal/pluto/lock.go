@@ -74,6 +74,16 @@ func (d *Daemon) notify(state string) {
 	}
 }
 
+// watch begins to reassure systemd's watchdog, if there is one.
+func (d *Daemon) watch() {
+	every, err := daemon.SdWatchdogEnabled(false)
+	if err != nil || every == 0 {
+		return
+	}
+	d.watchdog = every / 2
+	d.barkAt = time.Now().Add(d.watchdog)
+}
+
 // serials lists the machines in order.
 func (d *Daemon) serials() []uint32 { return slices.Sorted(maps.Keys(d.machines)) }
 

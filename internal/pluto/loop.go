@@ -57,7 +57,7 @@ func (d *Daemon) once(end <-chan struct{}, timer <-chan time.Time) {
 // nextDeadline is how long nothing needs to be done by itself.
 func (d *Daemon) nextDeadline() time.Duration {
 	at, _ := d.timers.first()
-	for _, other := range []time.Time{d.table.Deadline(), d.rescanAt} {
+	for _, other := range []time.Time{d.table.Deadline(), d.rescanAt, d.barkAt} {
 		if !other.IsZero() && (at.IsZero() || other.Before(at)) {
 			at = other
 		}
@@ -81,6 +81,10 @@ func (d *Daemon) timeUp() {
 	}
 	if at := d.table.Deadline(); !at.IsZero() && !at.After(now) {
 		d.stepTable(connection.TimeUp{})
+	}
+	if !d.barkAt.IsZero() && !d.barkAt.After(now) {
+		d.notify("WATCHDOG=1") // from here, so that it says that the loop lives
+		d.barkAt = now.Add(d.watchdog)
 	}
 	if !d.rescanAt.IsZero() && !d.rescanAt.After(now) {
 		d.rescanAt = time.Time{}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -225,4 +226,31 @@ func TestShutdownByCommand(t *testing.T) {
 	if left, _ := os.ReadDir(dir); len(left) != 0 {
 		t.Errorf("left in the run-time directory: %v", left)
 	}
+}
+
+// sd_notify: ready, alive, stopping.
+func TestSystemd(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "notify")
+	c, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	t.Setenv("NOTIFY_SOCKET", path)
+	t.Setenv("WATCHDOG_USEC", "200000")
+	t.Setenv("WATCHDOG_PID", fmt.Sprint(os.Getpid()))
+	d, _ := live(t, setup)
+	next := func(want string) {
+		t.Helper()
+		b := make([]byte, 100)
+		c.SetReadDeadline(time.Now().Add(5 * time.Second))
+		if n, err := c.Read(b); err != nil || string(b[:n]) != want {
+			t.Fatalf("systemd was told %q, %v; want %q", b[:n], err, want)
+		}
+	}
+	next("READY=1")
+	next("WATCHDOG=1")
+	next("WATCHDOG=1")
+	d.call(t.Context(), func() { d.stop(errShutdown) })
+	next("STOPPING=1")
 }

@@ -374,3 +374,42 @@ func TestInterfaces(t *testing.T) {
 		}
 	})
 }
+
+// R3.2, R3.10: a road warrior is an instance of a template, and goes with its
+// tunnel.
+func TestRoadWarrior(t *testing.T) {
+	inBubble(t, func(t *testing.T, p *pair) {
+		p.east.start(setup + "conn road\n\tauthby=secret\n\tleft=198.51.100.1\n\tleftid=@east\n\tleftsubnet=10.2.0.0/24\n\tright=%any\n\trightid=@west\n\tauto=add\n")
+		p.west.start(setup + "conn home\n\tauthby=secret\n\tleft=%defaultroute\n\tleftid=@west\n\tright=198.51.100.1\n\trightid=@east\n\trightsubnet=10.2.0.0/24\n\tauto=start\n")
+		until(t, "a tunnel", time.Minute, func() bool { return p.west.states(established) == 1 })
+		if p.east.states(`"road"[1] 192.0.2.1`, established) != 1 || p.east.states(`"road"[1]: 10.2.0.0/24===198.51.100.1[@east]...192.0.2.1[@west]; erouted`) != 1 {
+			t.Errorf("status of east:\n%s", strings.Join(p.east.must(whack.OpStatus, ""), "\n"))
+		}
+		if routes, _ := p.east.machine.Routes(nil); len(routes) != 1 || routes[0].Prefix.String() != "192.0.2.1/32" {
+			t.Errorf("routes of east: %v", routes)
+		}
+		p.west.send(westAddr, sunrise, "from the road")
+		if got := p.east.got(); !slices.Equal(got, []string{"from the road"}) {
+			t.Errorf("east got %q", got)
+		}
+		p.west.stop()
+		time.Sleep(5 * time.Second)
+		if routes, _ := p.east.machine.Routes(nil); len(routes) != 0 || p.east.states(`"road"[1]`) != 0 {
+			t.Errorf("the instance is still there: %v", routes)
+		}
+	})
+}
+
+// dpdaction= for a road warrior that vanishes: its instance is cleared.
+func TestRoadWarriorVanishes(t *testing.T) {
+	inBubble(t, func(t *testing.T, p *pair) {
+		p.east.start(setup + "conn road\n\tauthby=secret\n\tleft=198.51.100.1\n\tleftid=@east\n\tleftsubnet=10.2.0.0/24\n\tright=%any\n\trightid=@west\n\tauto=add\n")
+		p.west.start(setup + "conn home\n\tauthby=secret\n\tleft=%defaultroute\n\tleftid=@west\n\tright=198.51.100.1\n\trightid=@east\n\trightsubnet=10.2.0.0/24\n\tauto=start\n")
+		until(t, "a tunnel", time.Minute, func() bool { return p.west.states(established) == 1 })
+		p.wires[0].setCut(true)
+		until(t, "clearing", 10*time.Minute, func() bool { return p.east.states(`"road"[1]`) == 0 })
+		if n := len(p.east.plane.SAs()); n != 0 {
+			t.Errorf("%d SAs are left", n)
+		}
+	})
+}
