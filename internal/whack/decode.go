@@ -48,7 +48,7 @@ func (r Request) check() error {
 	case r.Args.Config != "" && (!filepath.IsAbs(r.Args.Config) || strings.ContainsRune(r.Args.Config, 0)):
 		return fmt.Errorf("configuration file %q is not an absolute path", clip(r.Args.Config))
 	}
-	return nil
+	return r.checkByHand()
 }
 
 func clip(s string) string {

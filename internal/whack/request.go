@@ -47,6 +47,12 @@ var ops = map[Op]need{
 	OpListKeys: 0, OpStatus: 0, OpTrafficStatus: 0, OpEroutes: 0, OpSAs: 0, OpLook: 0,
 	OpPing: 0, OpDebug: 0, OpMyID: 0, OpDeleteState: needSerial, OpRekey: 0, OpCrash: needAddr,
 	OpShutdown: 0,
+
+	OpManualUp: 0, OpManualDown: needName, OpManualRoute: 0, OpManualUnroute: needName,
+	OpAddSA: 0, OpDelSA: 0, OpClearSAs: 0, OpGroup: 0,
+	OpErouteAdd: 0, OpErouteAddIn: 0, OpErouteReplace: 0, OpErouteDel: 0, OpErouteClear: 0,
+	OpAttach: 0, OpDetach: 0, OpDetachAll: 0, OpKlipsDebug: 0,
+	OpGroups: 0, OpDevices: 0, OpKlipsFlags: 0,
 }
 
 type need uint8
@@ -60,7 +66,7 @@ const (
 // Reading reports whether op only looks.
 func (op Op) Reading() bool {
 	switch op {
-	case OpListKeys, OpStatus, OpTrafficStatus, OpEroutes, OpSAs, OpLook, OpPing:
+	case OpListKeys, OpStatus, OpTrafficStatus, OpEroutes, OpSAs, OpLook, OpPing, OpGroups, OpDevices, OpKlipsFlags:
 		return true
 	}
 	return false
@@ -82,6 +88,15 @@ type Args struct {
 	ID     string     `json:"id,omitempty"`
 	Debug  []string   `json:"debug,omitempty"`
 	UTC    bool       `json:"utc,omitempty"`
+
+	// By hand.
+	Parts    []string    `json:"parts,omitempty"` // sections that together are a connection
+	Iam      string      `json:"iam,omitempty"`   // ADDR@DEVICE that we are, whatever addresses we have
+	SA       *SASpec     `json:"sa,omitempty"`
+	SAIDs    []string    `json:"saids,omitempty"`
+	Eroute   *ErouteSpec `json:"eroute,omitempty"`
+	Virtual  string      `json:"virtual,omitempty"`
+	Physical string      `json:"physical,omitempty"`
 }
 
 // Reply is one line of an answer.
