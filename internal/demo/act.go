@@ -33,9 +33,9 @@ func (x *run) act(ctx context.Context, s step, progress Progress) (string, error
 	if s.host == "wire" {
 		return x.judge(s.words)
 	}
-	h := x.lab.Host(s.host)
-	if h == nil {
-		return "", fmt.Errorf("no host %q", s.host)
+	h, err := x.host(s.host)
+	if err != nil {
+		return "", err
 	}
 	w := s.words
 	switch {

@@ -120,6 +120,7 @@ More words.
 -- network --
 guests road
 sunset address 192.168.101.1/24 on eth0
+sunset route 10.0.0.0/8 via 192.168.100.1
 east hides 192.168.100.0/24
 -- prepare --
 $KEY = west: ipsec ranbits 128
@@ -141,7 +142,7 @@ west: ipsec auto --up  x
 	if diff := cmp.Diff([]string{"west", "east"}, s.gateways()); diff != "" {
 		t.Error(diff)
 	}
-	if len(s.addrs) != 1 || len(s.nats) != 1 || s.prepare[0].keep != "KEY" || s.prepare[0].text() != "ipsec ranbits 128" {
+	if len(s.addrs) != 1 || len(s.nats) != 1 || len(s.routes) != 1 || s.routes[0].via.String() != "192.168.100.1" || s.prepare[0].keep != "KEY" || s.prepare[0].text() != "ipsec ranbits 128" {
 		t.Errorf("parsed: %+v", s)
 	}
 	up := s.steps[1]
@@ -162,6 +163,7 @@ func TestParseErrors(t *testing.T) {
 		{"T\n-- steps --\nwest: a\n\texit x\n", "invalid syntax"},
 		{"T\n-- network --\nnorth pole\n", "section \"network\": line 1: not understood"},
 		{"T\n-- network --\neast hides x\n", "line 1"},
+		{"T\n-- network --\neast route 1.2.3.0/24 via x\n", "line 1"},
 		{"T\n-- prepare --\n$X west: y\n", "' = '"},
 		{"T\n-- surprise --\n", "neither network"},
 	} {

@@ -92,30 +92,59 @@ func (x *run) build() error {
 	if err := lab.BuildManual(l, x.scenario.guests); err != nil {
 		return err
 	}
-	for _, a := range x.scenario.addrs {
-		h := l.Host(a.host)
-		if h == nil {
-			return fmt.Errorf("no host %q", a.host)
-		}
-		if err := h.AddAddr(a.dev, a.addr); err != nil {
-			return err
-		}
-	}
-	for _, n := range x.scenario.nats {
-		if err := l.Host(n.host).Masquerade(n.net, "eth0", false); err != nil {
-			return err
-		}
+	if err := x.furnish(); err != nil {
+		return err
 	}
 	for _, name := range x.scenario.gateways() {
-		h := l.Host(name)
-		if h == nil {
-			return fmt.Errorf("no host %q", name)
+		h, err := x.host(name)
+		if err != nil {
+			return err
 		}
 		if x.gateways[name], err = lab.NewGateway(h, x.Binary); err != nil {
 			return err
 		}
 	}
 	return x.watch()
+}
+
+// furnish gives hosts what the scenario's network section has for them.
+func (x *run) furnish() error {
+	for _, a := range x.scenario.addrs {
+		h, err := x.host(a.host)
+		if err != nil {
+			return err
+		}
+		if err := h.AddAddr(a.dev, a.addr); err != nil {
+			return err
+		}
+	}
+	for _, r := range x.scenario.routes {
+		h, err := x.host(r.host)
+		if err != nil {
+			return err
+		}
+		if err := h.AddRoute(r.dst, r.via); err != nil {
+			return err
+		}
+	}
+	for _, n := range x.scenario.nats {
+		h, err := x.host(n.host)
+		if err != nil {
+			return err
+		}
+		if err := h.Masquerade(n.net, "eth0", false); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (x *run) host(name string) (*lab.Host, error) {
+	h := x.lab.Host(name)
+	if h == nil {
+		return nil, fmt.Errorf("no host %q", name)
+	}
+	return h, nil
 }
 
 // write puts the configuration files in place.

@@ -30,6 +30,7 @@ type Scenario struct {
 	guests  []string
 	addrs   []address
 	nats    []nat
+	routes  []route
 	prepare []step
 	files   []file
 	steps   []step
@@ -45,6 +46,13 @@ type address struct {
 type nat struct {
 	host string
 	net  netip.Prefix
+}
+
+// route is one that a host has beside those of the picture.
+type route struct {
+	host string
+	dst  netip.Prefix
+	via  netip.Addr
 }
 
 type file struct {
@@ -117,6 +125,7 @@ func (s *Scenario) section(name, text string) (err error) {
 //
 //	guests road world
 //	HOST address ADDR/LEN on DEV
+//	HOST route NET/LEN via ADDR
 //	HOST hides NET/LEN
 func (s *Scenario) network(text string) error {
 	for i, line := range strings.Split(text, "\n") {
@@ -132,6 +141,12 @@ func (s *Scenario) network(text string) error {
 			var p netip.Prefix
 			p, err = netip.ParsePrefix(w[2])
 			s.addrs = append(s.addrs, address{w[0], w[4], p})
+		case len(w) == 5 && w[1] == "route" && w[3] == "via":
+			r := route{host: w[0]}
+			if r.dst, err = netip.ParsePrefix(w[2]); err == nil {
+				r.via, err = netip.ParseAddr(w[4])
+			}
+			s.routes = append(s.routes, r)
 		case len(w) == 3 && w[1] == "hides":
 			var p netip.Prefix
 			p, err = netip.ParsePrefix(w[2])

@@ -49,6 +49,7 @@ func (x *run) unwatch() error {
 //	wire: [at NAME] only IKE and ESP   nothing else crossed, and some of it did at one of them
 //	wire: [at NAME] nothing clear      no inner address, nothing readable
 //	wire: [at NAME] no ESP             nothing protected crossed
+//	wire: [at NAME] no UDP             no ESP in UDP crossed
 //	wire: [at NAME] may be clear       clear packets are no failure here, for the rest of the scenario
 func (x *run) judge(w []string) (string, error) {
 	wires := x.wires
@@ -94,6 +95,10 @@ func (v *wire) rule(rule string, c lab.Counts) error {
 	case "no ESP":
 		if c.Protected() > 0 {
 			return fmt.Errorf("%d protected packets crossed at %s", c.Protected(), v.name)
+		}
+	case "no UDP":
+		if c.Frames[lab.ESPinUDP] > 0 {
+			return fmt.Errorf("%d packets of ESP in UDP crossed at %s", c.Frames[lab.ESPinUDP], v.name)
 		}
 	case "may be clear":
 		v.open = true
