@@ -62,6 +62,9 @@ func Prefix(word string) string { return fmt.Sprintf("%s%d-%d", word, os.Getpid(
 func New(t testing.TB, prefix string) *lab.Lab {
 	t.Helper()
 	Need(t, lab.CanBuild(), "network namespaces (root or user namespaces)")
+	if err := lab.Sweep(prefix, ""); err != nil { // of runs that were killed
+		t.Log("sweep:", err)
+	}
 	l, err := lab.New(Prefix(prefix), "")
 	if err != nil {
 		t.Fatal(err)
