@@ -74,6 +74,14 @@ type Probe struct{}
 // ipsec.Expire, ipsec.FirstUse or ipsec.PeerMoved.
 type Plane struct{ Event ipsec.Event }
 
+// Refused says that the data plane did not take an SA that Install asked for.
+// The machine gives its Child SA up. It comes after the actions of the Step that
+// asked have been done.
+type Refused struct {
+	ID  ipsec.SAID
+	Why string
+}
+
 func (Received) event() {}
 func (TimeUp) event()   {}
 func (JobDone) event()  {}
@@ -83,6 +91,7 @@ func (Rekey) event()    {}
 func (Delete) event()   {}
 func (Probe) event()    {}
 func (Plane) event()    {}
+func (Refused) event()  {}
 
 // Action is something that must happen.
 type Action interface{ action() }

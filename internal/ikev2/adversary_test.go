@@ -330,17 +330,33 @@ func TestAdv_V2S_29_InitialContactLater(t *testing.T) {
 }
 
 // INVALID_IKE_SPI and INVALID_SPI in the clear, many: nothing is torn down, and
-// nothing is sent.
+// there is one liveness check in an interval.
 func TestAdv_V2S_30_InvalidSPI(t *testing.T) {
 	p, r := rudePair(t)
-	before, sent := digest(r.sa), len(p.sent)
-	for i := range 10000 {
-		h := ike.Header{SPIi: r.sa.spiI, SPIr: r.sa.spiR, Major: 2, Exchange: ike.Informational, Flags: ike.FlagInitiator | ike.Flags(i%2)*ike.FlagResponse, MessageID: uint32(i % 3)}
-		r.victim.step(r.sa, ike.Received{Local: r.sa.local, Remote: r.sa.remote, Msg: wire.Append(nil, h, wire.NewNotify(ike.NotifyInvalidSPI, []byte{1, 2, 3, 4}))})
+	reports, sent := len(r.victim.reports), len(p.sent)
+	storm := func() {
+		for i := range 10000 {
+			h := ike.Header{SPIi: r.sa.spiI, SPIr: r.sa.spiR, Major: 2, Exchange: ike.Informational, Flags: ike.FlagInitiator | ike.Flags(i%2)*ike.FlagResponse, MessageID: uint32(i % 3)}
+			n := []uint16{ike.NotifyInvalidSPI, ike.NotifyInvalidIKESPI}[i%2]
+			r.victim.step(r.sa, ike.Received{Local: r.sa.local, Remote: r.sa.remote, Msg: wire.Append(nil, h, wire.NewNotify(n, []byte{1, 2, 3, 4}))})
+			p.settle()
+		}
 	}
-	if digest(r.sa) != before || len(p.sent) != sent {
-		t.Error("it did something")
+	storm()
+	if n := len(p.sent) - sent; n != 2 {
+		t.Errorf("%d messages, want one liveness check and its answer", n)
 	}
+	before := digest(r.sa)
+	storm()
+	if len(p.sent) != sent+2 || len(r.victim.reports) != reports || digest(r.sa) != before {
+		t.Error("hints are worth more than one liveness check in an interval")
+	}
+	p.pass(11 * time.Second)
+	storm()
+	if len(p.sent) != sent+4 {
+		t.Error("a hint is worth nothing in the next interval")
+	}
+	p.check(1)
 }
 
 // Deletes: of the IKE SA followed by more, twice the same SPI, an unknown SPI.

@@ -230,6 +230,7 @@ func (s *step) refuseAuth(why *ike.Failure) {
 	why.Notify = ike.NotifyAuthenticationFailed
 	if s.gate != nil {
 		s.gate.authFailed(s.now, s.remote.Addr())
+		s.gate.settled(s.now, s.SA)
 	}
 	s.refuse(&ike.NotifyError{Type: ike.NotifyAuthenticationFailed})
 	s.end(why, false)

@@ -29,6 +29,7 @@ type Gate struct {
 	bySA    map[*SA]*list.Element
 	order   *list.List             // of *arrival, oldest first
 	failed  map[netip.Addr]*bucket // who did not prove itself of late
+	passed  recent                 // requests whose IKE SA got past IKE_AUTH
 }
 
 // arrival is a half-open IKE SA and the message that began it.
@@ -68,6 +69,9 @@ func (g *Gate) Receive(now time.Time, m ike.Received, out []ike.Action) (ike.Mac
 	digest := sha256.Sum256(m.Msg)
 	if e, ok := g.byMsg[digest]; ok { // the same again: its machine repeats the answer
 		return nil, e.Value.(*arrival).sa.Step(now, m, out)
+	}
+	if g.passed.has(now, digest) {
+		return nil, out
 	}
 	return g.admit(now, inbound{Header: h, msg: m.Msg, local: m.Local, remote: m.Remote}, digest, out)
 }
@@ -192,6 +196,15 @@ func (g *Gate) release(s *SA) {
 	if g.bySrc[a.src]--; g.bySrc[a.src] <= 0 {
 		delete(g.bySrc, a.src)
 	}
+}
+
+// settled forgets a half-open IKE SA that got its IKE_AUTH, but not the request
+// that began it.
+func (g *Gate) settled(now time.Time, s *SA) {
+	if e, ok := g.bySA[s]; ok {
+		g.passed.add(now, e.Value.(*arrival).digest)
+	}
+	g.release(s)
 }
 
 // authFailed notes that somebody at an address did not prove who it is. The

@@ -29,7 +29,10 @@ func (s *step) ready() {
 	if s.natLocal {
 		s.keepAliveAt = s.now.Add(keepAliveEvery)
 	}
-	s.leaveGate()
+	if s.gate != nil {
+		s.gate.settled(s.now, s.SA)
+		s.gate = nil
+	}
 }
 
 // leaveGate tells the gate that its half-open IKE SA is none any more.

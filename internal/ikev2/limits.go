@@ -92,6 +92,16 @@ const (
 	authForgive    = authFailures / 60.0 // in a second
 	maxFailedAddrs = 1024
 
+	// recentLife is how long a request may be under way and still be known as
+	// a copy of one that has been dealt with; initiators repeat theirs for
+	// about that long. maxRecent is as many as can be half-open at once.
+	recentLife = 60 * time.Second
+	maxRecent  = 4096
+
+	// hintsPerSec is how often a message in the clear may set off a liveness
+	// check.
+	hintsPerSec = 1.0 / 10
+
 	// lastMessageID is where an IKE SA is replaced before its message IDs run
 	// out (RFC 7296, 2.2).
 	lastMessageID = 1 << 31

@@ -25,6 +25,10 @@ func (s *step) receive(ev ike.Received) {
 		return
 	}
 	in := inbound{Header: h, msg: ev.Msg, local: ev.Local, remote: ev.Remote}
+	if in.clear() && s.established() {
+		s.hint(in)
+		return
+	}
 	if h.Response() {
 		s.receiveResponse(in)
 	} else {

@@ -44,6 +44,7 @@ type SA struct {
 	keys                ikeKeys
 	sealer, opener      wire.SKCipher
 	icvFailures         bucket
+	hints               bucket
 	win                 window
 	hs                  *handshake // until established
 	jobs                map[uint64]func(*step, any, error)
@@ -135,6 +136,8 @@ func (s *step) dispatch(ev ike.Event) {
 		s.probe()
 	case ike.Plane:
 		s.plane(ev.Event)
+	case ike.Refused:
+		s.refused(ev)
 	}
 }
 
