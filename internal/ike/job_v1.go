@@ -66,6 +66,10 @@ func (j ProveV1) Run(env Env) (any, error) {
 // String implements Job.
 func (j ProveV1) String() string { return "prove " + j.Conn.Local.ID.String() + " (IKEv1)" }
 
+// ErrWrongKey is VerifyV1's error when no key that is known makes that
+// signature.
+var ErrWrongKey = errors.New("wrong key?")
+
 // VerifyV1 checks the peer's SIG payload; its result is a Verified. Keys of
 // 1024 bits and more will do: shorter than 2048 they only get into a connection
 // that says legacy=freeswan.
@@ -88,7 +92,7 @@ func (j VerifyV1) Run(env Env) (any, error) {
 			return Verified{j.Remote, true, k.Origin}, nil
 		}
 	}
-	return nil, fmt.Errorf("Signature check (on '%s') failed (wrong key?), %d tried: %w", j.Remote, len(public), err)
+	return nil, fmt.Errorf("%w; tried %d: %w", ErrWrongKey, len(public), err)
 }
 
 // String implements Job.

@@ -54,3 +54,13 @@ func (a Attr) appendTo(b []byte) []byte {
 	b = octet.AppendUint16(b, a.Type)
 	return octet.AppendLen16(b, 0, func(b []byte) []byte { return append(b, a.Value...) })
 }
+
+// ParseAttrs decodes a bare list of attributes, as RESPONDER-LIFETIME carries
+// it (RFC 2407 section 4.6.3.1).
+func ParseAttrs(b []byte) (as []Attr, ok bool) {
+	r := octet.NewReader(b)
+	for r.Len() > 0 && len(as) < maxAttributes {
+		as = append(as, parseAttr(r))
+	}
+	return as, r.Err() == nil && r.Len() == 0
+}
