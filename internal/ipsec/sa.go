@@ -60,7 +60,17 @@ type Lifetime struct {
 	HardTime                 time.Duration // since AddSA; soft times are IKE's affair
 }
 
+// MaxBundle is how many SAs one packet may go through under one policy
+// (freeswan.md 4.10).
+const MaxBundle = 4
+
 // SA is one unidirectional security association, RFC 4301 section 4.4.2.
+//
+// A bundle applies several to one packet: Policy.Bundle says which going out,
+// Bundle below which coming in. A bundle adds one IP header at most. It is a
+// tunnel when its innermost SA is of protocol tun or in tunnel mode; the
+// others then protect what came of that, whatever their Mode. So tun alone is
+// plain IP-in-IP, tun and esp are the same packet as esp in tunnel mode.
 type SA struct {
 	ID        SAID // ID.Dst is the outer destination
 	Src       netip.Addr
@@ -77,6 +87,12 @@ type SA struct {
 	// the direction they travel (source: the peer's side). None: anything, as
 	// disablearrivalcheck=yes asks.
 	Selectors []Selector
+	// Bundle, on an inbound SA, is the bundle it belongs to, innermost first and
+	// itself included, as the sender has it in Policy.Bundle. An arriving packet
+	// must have gone through all of it, in that order, but that IPComp is left
+	// out of packets that do not shrink (RFC 3173 section 2.2). None: the SA
+	// stands alone.
+	Bundle []SAID
 	Owner     string // the connection's name, for reports
 	DF        bool   // outer IPv4 header carries DF
 }
@@ -85,7 +101,7 @@ type SA struct {
 type Policy struct {
 	Selector Selector
 	Action   Action
-	Bundle   []SAID // Protect only: innermost first
+	Bundle   []SAID // Protect only: innermost first, MaxBundle at most, to one destination
 	Owner    string // connection (instance) that wanted it, for reports and Acquire
 }
 
