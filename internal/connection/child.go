@@ -125,23 +125,35 @@ func (t *Table) dropSurplus(c *conn, ch *child) {
 	}
 	t.log(c.Conn, fmt.Sprintf("both ends initiated at once: deleting the surplus Child SA #%d", ch.serial))
 	ch.closing = true
-	sa := t.ikeBySerial(ch.ike)
-	if sa != nil && sa.ours && !t.used(sa) && t.suitableBut(sa) {
-		sa.doomed = true
-		t.do(ToMachine{sa.serial, ike.Delete{}})
-		return
+	if sa := t.ikeBySerial(ch.ike); sa != nil {
+		sa.surplus = true
+		if t.dropIdle(sa) {
+			return
+		}
 	}
 	t.do(ToMachine{ch.ike, ike.Delete{Child: ch.serial}})
 }
 
-// used reports whether an IKE SA carries a Child SA that stays, or shall.
+// dropIdle deletes an IKE SA that has carried a surplus pair, once it carries
+// nothing else and is not the only one with its peer.
+func (t *Table) dropIdle(sa *ikeSA) bool {
+	if !sa.surplus || sa.doomed || sa.up == nil || t.used(sa) || !t.suitableBut(sa) {
+		return false
+	}
+	sa.doomed = true
+	t.do(ToMachine{sa.serial, ike.Delete{}})
+	return true
+}
+
+// used reports whether an IKE SA carries a Child SA that stays, or shall. One
+// that was replaced does not stay.
 func (t *Table) used(sa *ikeSA) bool {
 	if len(sa.waiting) > 0 {
 		return true
 	}
 	for _, c := range t.conns {
 		for _, ch := range c.children {
-			if ch.ike == sa.serial && !ch.closing {
+			if ch.ike == sa.serial && !ch.closing && !ch.replaced {
 				return true
 			}
 		}
@@ -190,6 +202,9 @@ func (t *Table) childDown(serial uint32, down ike.ChildDown) {
 	}
 	c.children = slices.DeleteFunc(c.children, func(x *child) bool { return x == ch })
 	t.dirty = true
+	if sa := t.ikeBySerial(ch.ike); sa != nil {
+		t.dropIdle(sa)
+	}
 	if len(c.children) > 0 {
 		return
 	}

@@ -55,6 +55,9 @@ func (t *Table) ikeUp(r ike.Report, c *conn, up ike.IKEUp) {
 		t.ikes = append(t.ikes, sa)
 	}
 	sa.up, sa.since = &up, t.now
+	if sa.first.IsZero() {
+		sa.first = t.now
+	}
 	if old := t.ikeBySerial(up.Rekeyed); old != nil {
 		t.succeed(old, sa)
 		return
@@ -64,7 +67,8 @@ func (t *Table) ikeUp(r ike.Report, c *conn, up ike.IKEUp) {
 
 // succeed moves what rides on old to its successor.
 func (t *Table) succeed(old, sa *ikeSA) {
-	sa.conn, sa.peer, sa.ours = old.conn, old.peer, old.ours
+	sa.conn, sa.peer, sa.ours, sa.surplus = old.conn, old.peer, old.ours, old.surplus
+	sa.first = old.first
 	sa.waiting = append(sa.waiting, old.waiting...)
 	for _, c := range old.waiting {
 		c.joined = sa
@@ -90,7 +94,7 @@ func (t *Table) supersede(sa *ikeSA) {
 			old.up.LocalID != sa.up.LocalID || sa.up.RemoteID.Kind == ike.IDNone || sa.up.RemoteID.Kind == ike.IDNULL {
 			continue
 		}
-		crossing := old.ours && !sa.ours && t.now.Sub(old.since) < contactGrace
+		crossing := old.ours && !sa.ours && t.now.Sub(old.first) < contactGrace
 		switch {
 		case sa.up.InitialContact && !crossing:
 			t.log(old.conn.Conn, fmt.Sprintf("the peer has started anew: its IKE SA #%d is obsolete", old.serial))

@@ -18,8 +18,10 @@ type ikeSA struct {
 	ours    bool       // we initiated it
 	up      *ike.IKEUp
 	since   time.Time // of up
+	first   time.Time // of up of the first that this one has replaced, by rekeying
 	waiting []*conn   // connections whose Child SA it shall bring
 
+	surplus  bool      // it has carried a Child SA that both ends made twice
 	doomedAt time.Time // when it is to be deleted because another supersedes it
 	doomed   bool
 }

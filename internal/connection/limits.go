@@ -19,6 +19,7 @@ const (
 
 	// An INITIAL_CONTACT that crosses an IKE SA of our own this young was said
 	// by a peer that did not know of it yet, not by one that has restarted.
+	// Rekeying makes no IKE SA young again.
 	contactGrace = 10 * time.Second
 
 	// Superseded IKE SAs are deleted after their successor's first Child SA

@@ -404,6 +404,44 @@ func TestInitialContact(t *testing.T) {
 	w.state("c", Erouted)
 }
 
+// An IKE SA is as old as the negotiation that it began with, also just after
+// it was rekeyed: who says INITIAL_CONTACT then has started anew.
+func TestInitialContactAfterRekey(t *testing.T) {
+	w := newWorld(t)
+	w.add(describe("c", "10.1.0.0/24", "10.2.0.0/24"))
+	c := w.conn("c").Conn
+	serial, _ := w.up("c")
+	w.pass(time.Minute)
+	w.ikeUp(70, c, func(u *ike.IKEUp) { u.Rekeyed = serial })
+	w.gone(serial, c, ike.IKEDown{Rekeyed: true})
+	w.told()
+	w.ikeUp(80, c, func(u *ike.IKEUp) { u.InitialContact = true })
+	w.childUp(80, c, byPeer)
+	w.pass(supersedeDelay)
+	w.wantTold("#70 Delete")
+}
+
+// The surplus pair may ride on an IKE SA that the peer has made, and beside a
+// pair that a newer one replaces: that IKE SA goes as soon as it is idle.
+func TestSurplusOnForeignIKE(t *testing.T) {
+	w := newWorld(t)
+	w.add(describe("c", "10.1.0.0/24", "10.2.0.0/24"))
+	c := w.conn("c").Conn
+	pair := func(in, out ipsec.SPI) func(*ike.ChildUp) {
+		return func(u *ike.ChildUp) { u.In.SPI, u.Out.SPI = in, out }
+	}
+	w.ikeUp(50, c)
+	old := w.childUp(50, c, byPeer, pair(0x7777, 0x8888))
+	w.step(Up{Name: "c"})
+	w.ikeUp(1, c)
+	w.childUp(1, c, byPeer, pair(0x5555, 0x6666))
+	// We rekey on the peer's IKE SA, so that the lowest pair is of our making.
+	w.childUp(50, c, pair(0x1111, 0x9999), func(u *ike.ChildUp) { u.Rekeyed = old })
+	w.told()
+	w.pass(surplusDelay)
+	w.wantTold("#50 Delete")
+}
+
 // road makes the template of road warriors.
 func road(change ...func(*Description)) *Description {
 	return describe("road", "10.1.0.0/24", "", append([]func(*Description){func(d *Description) {
