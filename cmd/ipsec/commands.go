@@ -1,6 +1,10 @@
 package main
 
-import "github.com/spf13/cobra"
+import (
+	"github.com/spf13/cobra"
+
+	"cygnet/internal/demo"
+)
 
 // commands lists the family in the order of `ipsec --help'.
 func commands() []*cobra.Command {
@@ -18,7 +22,7 @@ func commands() []*cobra.Command {
 		newRsasigkey(),
 		newNewhostkey(),
 		newShowhostkey(),
-		newDemo(),
+		demo.NewCommand(),
 		newMan(),
 	}
 	return append(list, shortVerbs()...)

@@ -49,12 +49,32 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 
 // classify gives an error of the command-line parser its exit code: an unknown
 // command is 1, as the FreeS/WAN dispatcher had it; wrong words for a command
-// are usage, 2.
+// are usage, 2. Errors of commands themselves never come here, see failing.
 func classify(cmd *cobra.Command, err error) *exitError {
 	if !cmd.HasParent() {
 		return &exitError{whack.ExitFailed, err}
 	}
 	return &exitError{whack.ExitUsage, fmt.Errorf("%w\nUsage: %s", err, cmd.UseLine())}
+}
+
+// failing makes every error of a command that has no exit code of its own a
+// failure, so that it is not taken for a wrong command line.
+func failing(c *cobra.Command) {
+	for _, sub := range c.Commands() {
+		failing(sub)
+	}
+	run := c.RunE
+	if run == nil {
+		return
+	}
+	c.RunE = func(cmd *cobra.Command, args []string) error {
+		err := run(cmd, args)
+		var exit *exitError
+		if err == nil || errors.As(err, &exit) {
+			return err
+		}
+		return &exitError{whack.ExitFailed, err}
+	}
 }
 
 func newRoot() *cobra.Command {
@@ -87,6 +107,7 @@ working on this machine without touching its network.`,
 	root.SetHelpCommand(newHelp(root))
 	for _, c := range root.Commands() {
 		addVersionFlag(c)
+		failing(c)
 	}
 	return root
 }
