@@ -40,6 +40,7 @@ type IKEUp struct {
 	Encap             bool   // the path has a NAT, or one side asked for encapsulation
 	Rekeyed           uint32 // serial of the IKE SA that this one replaces; 0: new peer contact
 	InitialContact    bool   // the peer said that it holds nothing else with us
+	State             string // IKEv1: the state that was reached, STATE_MAIN_I4 or STATE_MAIN_R3
 }
 
 // IKEDown says that an IKE SA is gone.
@@ -67,6 +68,8 @@ type ChildUp struct {
 	// All SAs of each direction, innermost first, where In and Out are not
 	// the only ones: IPComp inside ESP, AH around it.
 	InBundle, OutBundle []ipsec.SAID
+
+	State string // IKEv1: the state that was reached, STATE_QUICK_I2 or STATE_QUICK_R2
 }
 
 // ChildUse says that the peer is known to be ready to receive on a Child SA
@@ -133,9 +136,14 @@ const (
 // String is like "STATE_V2_PARENT_I1: sent IKE_SA_INIT request".
 func (f State) String() string { return f.Name + ": " + f.Text }
 
-// String keeps the phrase "IKE SA established", which scripts look for.
+// String keeps the phrases "IKE SA established" and, of IKEv1, "ISAKMP SA
+// established", which scripts look for.
 func (f IKEUp) String() string {
-	t := fmt.Sprintf("IKE SA established with %s at %s {%s}", f.RemoteID, f.Remote, f.Suite)
+	what := "IKE SA"
+	if f.State != "" {
+		what = f.State + ": ISAKMP SA"
+	}
+	t := fmt.Sprintf("%s established with %s at %s {%s}", what, f.RemoteID, f.Remote, f.Suite)
 	if f.Encap {
 		t += " in UDP"
 	}
@@ -164,6 +172,9 @@ func (f ChildUp) String() string {
 	t := fmt.Sprintf("IPsec SA established %s mode {%s %s}", f.Mode, f.spis(), f.Suite)
 	if f.Rekeyed != 0 {
 		t += fmt.Sprintf(", replaces #%d", f.Rekeyed)
+	}
+	if f.State != "" {
+		t = f.State + ": " + t
 	}
 	return t
 }
