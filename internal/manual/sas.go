@@ -18,6 +18,15 @@ const maxCPI = 0xefff
 // has reports whether an SA was made by hand.
 func (t Table) has(id ipsec.SAID) bool { _, ok := t.sas[id]; return ok }
 
+// SA is an SA that was made by hand, as its group makes it.
+func (t Table) SA(id ipsec.SAID) (ipsec.SA, bool) {
+	if !t.has(id) {
+		return ipsec.SA{}, false
+	}
+	ids := t.group(id)
+	return t.formed(ids)[slices.Index(ids, id)], true
+}
+
 // AddSA adds one SA.
 func (t Table) AddSA(sa ipsec.SA, w World) (Table, Change, error) {
 	if err := checkSPI(sa.ID); err != nil {
@@ -198,6 +207,10 @@ func (t Table) AddIn(s ipsec.Selector, id ipsec.SAID) (Table, Change, error) {
 	}
 	return t, Change{Add: t.formed(ids)}, nil
 }
+
+// Bundle is the group that an SA belongs to, innermost first; any other SA is
+// alone.
+func (t Table) Bundle(id ipsec.SAID) []ipsec.SAID { return slices.Clone(t.group(id)) }
 
 // Groups lists all SAs: each group, and each SA that is in none.
 func (t Table) Groups() [][]ipsec.SAID {

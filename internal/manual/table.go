@@ -170,6 +170,15 @@ func (t Table) Names() []string {
 	return list
 }
 
+// Routed lists the connections by hand that are routed or up, likewise.
+func (t Table) Routed() []string {
+	var list []string
+	for _, c := range t.conns {
+		list = append(list, c.plan.Desc.Name)
+	}
+	return list
+}
+
 // Merge is the SPD of IKE's connections and ours together. Of one selector what
 // is up by hand wins, then IKE's, then the drop of what is routed by hand and
 // down.

@@ -39,6 +39,12 @@ func (d *Daemon) handle(ctx context.Context, peer whack.Peer, r whack.Request, s
 // perform carries out a changing operation and yields the replies, the last
 // one Final.
 func (d *Daemon) perform(ctx context.Context, r whack.Request) iter.Seq[whack.Reply] {
+	if replies := d.performByHand(ctx, r); replies != nil {
+		return replies
+	}
+	if d.o.NoIKE && negotiating(r.Op) {
+		return one(failed(whack.ExitNotRunning, whack.CodeDeaf, "Pluto is not running, config setup says pluto=no; `ipsec manual' works without it"))
+	}
 	name := r.Args.Name
 	switch r.Op {
 	case whack.OpAdd, whack.OpReplace:
@@ -310,6 +316,12 @@ func (d *Daemon) show(ctx context.Context, r whack.Request, send func(whack.Repl
 			doc = d.look()
 		case whack.OpListKeys:
 			doc = d.publicKeys()
+		case whack.OpGroups:
+			doc = d.groups()
+		case whack.OpDevices:
+			doc = d.deviceList()
+		case whack.OpKlipsFlags:
+			doc = d.klipsFlags()
 		}
 		ready = d.started
 	})

@@ -62,6 +62,7 @@ type Daemon struct {
 	debug     map[string]bool
 	myID      ike.ID
 	loaded    map[string]*config.File // where each connection was read
+	hand      byHand
 
 	waiters    map[uint64]chan whack.Reply
 	lastWaiter uint64
@@ -122,7 +123,8 @@ func (d *Daemon) Run(ctx context.Context) error {
 		return err
 	}
 	defer d.releaseLock()
-	d.log.Info(fmt.Sprintf("Starting Pluto (Cygnet Version %s)", d.o.Version))
+	d.deaf = d.o.NoIKE
+	d.log.Info(fmt.Sprintf("Starting %s (Cygnet Version %s)", d.name(), d.o.Version))
 	file, err := d.o.Config("")
 	if err != nil {
 		return err
@@ -152,12 +154,20 @@ func (d *Daemon) Run(ctx context.Context) error {
 // set once, when all of them are known: what a crashed daemon left standing
 // is replaced by what belongs there, with nothing between.
 func (d *Daemon) startUp() error {
-	d.loadSecrets()
+	if err := d.setKlipsDebug(d.file.Setup.KLIPSDebug); err != nil {
+		d.log.Error("klipsdebug: " + err.Error())
+	}
+	if !d.o.NoIKE {
+		d.loadSecrets()
+	}
 	if err := d.attachAll(); err != nil {
 		return err
 	}
 	d.batching = true
-	d.loadAll()
+	d.manualAtStart()
+	if !d.o.NoIKE {
+		d.loadAll()
+	}
 	d.batching = false
 	d.setPolicies()
 	d.setRoutes()
@@ -165,10 +175,12 @@ func (d *Daemon) startUp() error {
 	if err := d.listen(); err != nil {
 		return err
 	}
-	d.initiateAll()
-	d.drain()
+	if !d.o.NoIKE {
+		d.initiateAll()
+		d.drain()
+		d.log.Info("listening for IKE messages")
+	}
 	d.started = true
-	d.log.Info("listening for IKE messages")
 	d.notify("READY=1")
 	d.watch()
 	if d.o.Ready != nil {

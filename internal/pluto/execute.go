@@ -196,10 +196,7 @@ func (d *Daemon) cannotStart(c *ike.Conn, why *ike.Failure) {
 
 // setPolicies makes the data plane's SPD what the table wants now.
 func (d *Daemon) setPolicies() {
-	if d.batching {
-		return
-	}
-	if err := d.o.Plane.SetPolicies(context.Background(), d.table.Policies()); err != nil {
+	if err := d.pushPolicies(); err != nil {
 		d.log.Error(fmt.Sprintf("the data plane refuses the policies: %v", err))
 	}
 }

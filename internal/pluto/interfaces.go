@@ -44,7 +44,7 @@ func (d *Daemon) attachAll() error {
 		return err
 	}
 	for _, i := range d.file.Setup.Interfaces {
-		if d.linkNamed(i.Virtual) != nil {
+		if d.linkNamed(i.Virtual) != nil || d.hand.detached(i.Virtual) {
 			continue
 		}
 		phys := physical(i, defaults)
@@ -79,7 +79,7 @@ func physical(i config.Interface, defaults [2]host.DefaultRoute) string {
 
 func (d *Daemon) attach(virtual string, phys host.Interface) error {
 	l := &link{index: phys.Index, mtu: phys.MTU, done: make(chan struct{}), Attachment: Attachment{
-		Virtual: virtual, Physical: phys.Name, IKEPort: d.ikePort(), NATPort: d.natPort(), CopyTOS: !d.file.Setup.HideTOS}}
+		Virtual: virtual, Physical: phys.Name, IKEPort: d.ikePort(), NATPort: d.natPort(), CopyTOS: !d.file.Setup.HideTOS, NoIKE: d.o.NoIKE}}
 	for _, p := range phys.Addrs {
 		l.Addrs = append(l.Addrs, p.Addr())
 	}
@@ -206,6 +206,9 @@ func (l *link) is(h host.Interface) bool {
 // movedAway reports whether l follows the default route, and that has left.
 // When there is none at all, l stays where it was.
 func (d *Daemon) movedAway(l *link, defaults [2]host.DefaultRoute) bool {
+	if d.hand.attached(l.Virtual, l.Physical) {
+		return false
+	}
 	for _, i := range d.file.Setup.Interfaces {
 		if i.Virtual == l.Virtual {
 			phys := physical(i, defaults)
@@ -253,7 +256,7 @@ func (d *Daemon) setRoutes() {
 		return
 	}
 	var want []host.Route
-	for _, r := range d.table.Routes() {
+	for _, r := range d.hand.table.Routes(d.table.Routes()) {
 		want = append(want, host.Route(r))
 	}
 	if err := d.o.Host.SetRoutes(want, d.devices()); err != nil {

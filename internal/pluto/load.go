@@ -244,6 +244,10 @@ func (d *Daemon) reload(f *config.File, names map[string]netip.Addr) {
 	}
 	old := d.file
 	d.configure(f, names)
+	if d.o.NoIKE {
+		d.rescan()
+		return
+	}
 	d.loadSecrets()
 	d.rescan()
 	for _, name := range d.loadedNames() {

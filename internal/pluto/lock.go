@@ -122,6 +122,7 @@ func (d *Daemon) cleanUp() {
 			}
 		}
 	}
+	d.goodbyeByHand()
 	d.stopScripts()
 	d.forwardingOff()
 	if err := d.o.Host.SetRoutes(nil, d.devices()); err != nil {

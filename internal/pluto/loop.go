@@ -57,7 +57,7 @@ func (d *Daemon) once(end <-chan struct{}, timer <-chan time.Time) {
 // nextDeadline is how long nothing needs to be done by itself.
 func (d *Daemon) nextDeadline() time.Duration {
 	at, _ := d.timers.first()
-	for _, other := range []time.Time{d.table.Deadline(), d.rescanAt, d.barkAt} {
+	for _, other := range []time.Time{d.table.Deadline(), d.hand.lookAt, d.rescanAt, d.barkAt} {
 		if !other.IsZero() && (at.IsZero() || other.Before(at)) {
 			at = other
 		}
@@ -85,6 +85,9 @@ func (d *Daemon) timeUp() {
 	if !d.barkAt.IsZero() && !d.barkAt.After(now) {
 		d.notify("WATCHDOG=1") // from here, so that it says that the loop lives
 		d.barkAt = now.Add(d.watchdog)
+	}
+	if at := d.hand.lookAt; !at.IsZero() && !at.After(now) {
+		d.lookAtDrops(true)
 	}
 	if !d.rescanAt.IsZero() && !d.rescanAt.After(now) {
 		d.rescanAt = time.Time{}
@@ -147,6 +150,9 @@ func (d *Daemon) atGate(ev ike.Received) {
 
 // planeEvent passes on what the data plane reports.
 func (d *Daemon) planeEvent(ev ipsec.Event) {
+	if d.expiredByHand(ev) {
+		return
+	}
 	var id ipsec.SAID
 	switch e := ev.(type) {
 	case ipsec.Acquire:

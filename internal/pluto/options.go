@@ -23,6 +23,10 @@ type Options struct {
 	Plane  Plane
 	Host   host.Host
 
+	// NoIKE leaves out all that negotiates: connections by hand only. Secrets
+	// are not read, and nothing is sent to or read from the ports of IKE.
+	NoIKE bool
+
 	Rand io.Reader    // nil: crypto/rand
 	Log  *slog.Logger // nil: nothing is logged
 	// RunDir holds pluto.ctl and pluto.pid. Empty: there is no control socket
@@ -63,4 +67,5 @@ type Attachment struct {
 	Addrs             []netip.Addr // ours there
 	IKEPort, NATPort  uint16
 	CopyTOS           bool
+	NoIKE             bool // no UDP ports
 }
