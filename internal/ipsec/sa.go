@@ -93,8 +93,8 @@ type SA struct {
 	// out of packets that do not shrink (RFC 3173 section 2.2). None: the SA
 	// stands alone.
 	Bundle []SAID
-	Owner     string // the connection's name, for reports
-	DF        bool   // outer IPv4 header carries DF
+	Owner  string // the connection's name, for reports
+	DF     bool   // outer IPv4 header carries DF
 }
 
 // Policy is one entry of the outbound SPD; users see it as an eroute.
