@@ -41,6 +41,11 @@ func (k *checker) warn(id, text, mend string) {
 	k.warnings = append(k.warnings, k.problem(id, text, mend))
 }
 
+// warnOf is warn about what a rule of `ipsec check` is about too.
+func (k *checker) warnOf(rule, id, text, mend string) {
+	k.warnings = append(k.warnings, k.problem(id, text, mend).ofRule(rule))
+}
+
 func (k *checker) given(id string) bool { _, ok := k.Keys[id]; return ok }
 
 // finish runs all checks; the first failure counts.
@@ -281,7 +286,7 @@ func (k *checker) obsolete() *Problem {
 	if k.manuallyKeyed() {
 		mend = ""
 	}
-	k.warn(id, text, mend)
+	k.warnOf("FW101", id, text, mend)
 	return nil
 }
 

@@ -15,6 +15,9 @@ var exampleSecrets = []string{
 	// The keys of conn samplesep there.
 	"0x01234567_89abcdef_02468ace_13579bdf_12345678_9abcdef0",
 	"0x12345678_9abcdef0_2468ace0_13579bdf",
+	// The README's, and the form that an error message shows.
+	"0t0x5f3c9a11_8e0124d7_...",
+	"0tthe secret",
 	// strongSwan's test configurations, copied into many guides.
 	"0sv+NkxY9LLZvwj4qCC2o/gGrWDF2d21jL",
 	"0sFpZAZqEN6Ti9sqt4ZP5EWcqx",

@@ -63,7 +63,7 @@ func (k *checker) exposedKeys() {
 		info, known := k.infos[file]
 		if why, mend := info.unsafe(file); known && why != "" {
 			text := "this file holds keys and " + why
-			k.warn(id, text, mend)
+			k.warnOf("FW007", id, text, mend)
 			if k.Manual.Exposed == nil {
 				k.Manual.Exposed = k.problem(id, text, mend)
 			}
@@ -75,6 +75,6 @@ func (k *checker) exposedKeys() {
 		}
 	}
 	if k.Manual.Example {
-		k.warn("espenckey", fmt.Sprintf("connection %q uses an example key of the documentation", k.Name), "make keys with ipsec ranbits")
+		k.warnOf("FW006", "espenckey", fmt.Sprintf("connection %q uses an example key of the documentation", k.Name), "make keys with ipsec ranbits")
 	}
 }

@@ -13,6 +13,15 @@ type Problem struct {
 	Key  string // the keyword it is about; may be empty
 	Text string // what is wrong
 	Mend string // what would mend it; may be empty
+	// Rule is the id of the rule of `ipsec check` that this is about, for what
+	// the parser sees as well; may be empty.
+	Rule string
+}
+
+// ofRule is p as a finding of that rule.
+func (p *Problem) ofRule(id string) *Problem {
+	p.Rule = id
+	return p
 }
 
 // Error is FILE:LINE: key: text (mend), in one line.

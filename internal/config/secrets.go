@@ -40,12 +40,17 @@ type secretsReader struct {
 	out  *Secrets
 }
 
-func (r *secretsReader) fail(at Pos, text, mend string) {
-	r.out.Errors = append(r.out.Errors, *problemAt(at, "", text, mend))
+func (r *secretsReader) fail(at Pos, text, mend string) { r.failOf("", at, text, mend) }
+
+func (r *secretsReader) warn(at Pos, text, mend string) { r.warnOf("", at, text, mend) }
+
+// failOf and warnOf are about what a rule of `ipsec check` is about too.
+func (r *secretsReader) failOf(rule string, at Pos, text, mend string) {
+	r.out.Errors = append(r.out.Errors, *problemAt(at, "", text, mend).ofRule(rule))
 }
 
-func (r *secretsReader) warn(at Pos, text, mend string) {
-	r.out.Warnings = append(r.out.Warnings, *problemAt(at, "", text, mend))
+func (r *secretsReader) warnOf(rule string, at Pos, text, mend string) {
+	r.out.Warnings = append(r.out.Warnings, *problemAt(at, "", text, mend).ofRule(rule))
 }
 
 // read opens a file that must be safe to hold secrets (R8.1).
@@ -57,10 +62,10 @@ func (r *secretsReader) read(name string, from Pos, limit int) ([]byte, bool) {
 	}
 	if why, mend := info.unsafe(name); why != "" {
 		if !r.opts.Warn {
-			r.fail(Pos{File: name}, "secrets file is not used: it "+why, mend)
+			r.failOf("FW007", Pos{File: name}, "secrets file is not used: it "+why, mend)
 			return nil, false
 		}
-		r.warn(Pos{File: name}, "secrets file "+why, mend)
+		r.warnOf("FW007", Pos{File: name}, "secrets file "+why, mend)
 	}
 	return data, true
 }
@@ -268,10 +273,10 @@ func (r *secretsReader) acceptPSK(entry *Secret, b []byte, written bool) bool {
 		r.fail(entry.Where, fmt.Sprintf("the secret is longer than %d octets", maxPSK), "")
 		return false
 	case isExample(b) && !r.opts.AllowExamples:
-		r.fail(entry.Where, "this is an example secret of a manual, which everybody knows", "make one with ipsec ranbits 256")
+		r.failOf("FW006", entry.Where, "this is an example secret of a manual, which everybody knows", "make one with ipsec ranbits 256")
 		return false
 	case len(b) < 16 || written && (len(b) < 20 || entropy(b) < 64):
-		r.warn(entry.Where, "the secret is short or easily guessed", "make one with ipsec ranbits 256")
+		r.warnOf("FW009", entry.Where, "the secret is short or easily guessed", "make one with ipsec ranbits 256")
 	}
 	entry.Kind, entry.PSK = SecretPSK, ipsec.NewSecret(b)
 	return true
@@ -344,6 +349,6 @@ func (r *secretsReader) keyFile(entry *Secret, kind token, tokens []token) bool 
 func (r *secretsReader) checkLength(entry *Secret) {
 	pub := entry.Private.Signer().Public()
 	if n := rsaBits(Key{Public: pub}); n > 0 && n < weakRSA {
-		r.warn(entry.Where, fmt.Sprintf("RSA key %s of %d bits is shorter than %d", rawkey.KeyID(pub), n, weakRSA), "make a longer one with ipsec newhostkey")
+		r.warnOf("FW101", entry.Where, fmt.Sprintf("RSA key %s of %d bits is shorter than %d", rawkey.KeyID(pub), n, weakRSA), "make a longer one with ipsec newhostkey")
 	}
 }
