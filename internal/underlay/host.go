@@ -24,6 +24,7 @@ type Options struct {
 	IKEPort, NATTPort uint16 // 0 means 500 and 4500
 	Queues            int    // sockets of the NAT traversal port; 0 means 1
 	NoRaw             bool   // no raw sockets: neither raw ESP, AH nor clear packets
+	NoUDP             bool   // no UDP sockets: neither IKE nor ESP in UDP
 }
 
 // Host is the Underlay of real sockets.
@@ -102,13 +103,16 @@ func (h *Host) openFamily(f int, v6 bool, addr netip.Addr) error {
 		*list = append(*list, s)
 		return nil
 	}
-	err := add(&h.ike[f], "IKE", func(p *spec) { p.typ, p.port = unix.SOCK_DGRAM, h.o.IKEPort })
-	for i := 0; i < h.o.Queues && err == nil; i++ {
+	var err error
+	if !h.o.NoUDP {
+		err = add(&h.ike[f], "IKE", func(p *spec) { p.typ, p.port = unix.SOCK_DGRAM, h.o.IKEPort })
+	}
+	for i := 0; i < h.o.Queues && err == nil && !h.o.NoUDP; i++ {
 		err = add(&h.natt[f], "NAT traversal", func(p *spec) {
 			p.typ, p.port, p.reuse, p.gro = unix.SOCK_DGRAM, h.o.NATTPort, h.o.Queues > 1, true
 		})
 	}
-	if err == nil && h.o.Queues > 1 {
+	if err == nil && h.o.Queues > 1 && !h.o.NoUDP {
 		if err = h.natt[f][0].steer(h.o.Queues); err != nil {
 			err = fmt.Errorf("steer by SPI: %w", err)
 		}
@@ -193,10 +197,11 @@ func (h *Host) MTU() int {
 		return usual
 	}
 	for f := range h.natt {
-		if len(h.natt[f]) == 0 {
+		sockets := append(h.natt[f][:len(h.natt[f]):len(h.natt[f])], h.raw[f]...)
+		if len(sockets) == 0 {
 			continue
 		}
-		cerr := h.natt[f][0].raw.Control(func(fd uintptr) { err = unix.IoctlIfreq(int(fd), unix.SIOCGIFMTU, ifr) })
+		cerr := sockets[0].raw.Control(func(fd uintptr) { err = unix.IoctlIfreq(int(fd), unix.SIOCGIFMTU, ifr) })
 		if mtu := int(ifr.Uint32()); cerr == nil && err == nil && mtu >= 68 {
 			return min(mtu, 65535)
 		}
