@@ -30,6 +30,8 @@ type End struct {
 	Keys []PublicKey  // of the remote end: keys the configuration binds to its ID
 	TS   []ipsec.TS   // what this end protects; for a host its address
 	Host bool         // TS is only the host's own address (no subnet=)
+
+	Certs Certs // X.509
 }
 
 // PublicKey is a key that an identity may sign with.
@@ -91,6 +93,9 @@ type Conn struct {
 	LifePackets uint64
 
 	KeyingTries int // 0: no limit
+
+	Fragmentation Tristate // IKEv2, RFC 7383; No: neither announced nor used
+	FragmentSize  int      // octets of an IP packet above which IKE messages are cut; 0: the default
 
 	RetransmitFirst time.Duration // first wait; doubles
 	RetransmitTotal time.Duration // then the attempt has failed

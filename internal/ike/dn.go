@@ -271,12 +271,17 @@ func sameDN(a, b string) bool {
 		}
 		for j := range x[i] {
 			p, q := x[i][j], y[i][j]
-			if !p.Type.Equal(q.Type) || !textTag(p.Value) || !textTag(q.Value) || string(p.Value.Bytes) != string(q.Value.Bytes) {
+			if !p.Type.Equal(q.Type) || !sameValue(p.Value, q.Value) {
 				return false
 			}
 		}
 	}
 	return true
+}
+
+// sameValue compares the characters of two values.
+func sameValue(p, q asn1.RawValue) bool {
+	return textTag(p) && textTag(q) && string(p.Bytes) == string(q.Bytes)
 }
 
 // textTag reports whether the octets of a value are its characters in ASCII or

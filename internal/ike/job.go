@@ -1,9 +1,11 @@
 package ike
 
 import (
+	"crypto"
 	"crypto/hmac"
 	"fmt"
 	"io"
+	"time"
 
 	"cygnet/internal/ipsec"
 	"cygnet/internal/suite"
@@ -50,6 +52,8 @@ type Prove struct {
 	Octets        []byte     // what is signed: message | nonce | prf(SK_p, ID')
 	Local, Remote ID
 	Hashes        []uint16 // the peer's SIGNATURE_HASH_ALGORITHMS
+
+	Asked []CertRequest // the peer's CERTREQ payloads
 }
 
 // Run implements Job.
@@ -60,6 +64,9 @@ func (j Prove) Run(env Env) (any, error) {
 		return Signature{Method: authMethodPSK, Data: mac}, err
 	case AuthPubkey:
 		sig, err := env.Keys.Sign(j.Conn, j.Octets, j.Hashes)
+		if certs, ok := env.Keys.(CertStore); ok && err == nil {
+			sig.Certs = certs.Certificates(j.Conn, j.Asked)
+		}
 		return sig, err
 	}
 	return nil, fmt.Errorf("no way to prove %s by method %d", j.Local, j.Method)
@@ -94,6 +101,7 @@ type Verify struct {
 	Octets        []byte // what the peer signed
 	Local, Remote ID
 	Auth          Signature
+	Now           time.Time // the wall clock, for the validity of certificates
 }
 
 // Verified says that an identity was proven. Only Verify makes valid ones.
@@ -101,6 +109,12 @@ type Verified struct {
 	peer ID
 	ok   bool
 	How  string // "PSK", or the kind and origin of the key
+
+	// Of a proof by certificate: who issued it, when it runs out, and what is
+	// worth a line in the log about it.
+	CA       ID
+	Until    time.Time
+	Warnings []string
 }
 
 // Proves reports whether v is the proof of that identity.
@@ -122,24 +136,59 @@ func (j Verify) psk(keys KeyStore) (any, error) {
 	if !hmac.Equal(want, j.Auth.Data) {
 		return nil, fmt.Errorf("the pre-shared keys for %s and %s differ", j.Local, j.Remote)
 	}
-	return Verified{j.Remote, true, "PSK"}, nil
+	return Verified{peer: j.Remote, ok: true, How: "PSK"}, nil
 }
 
 func (j Verify) signature(keys KeyStore) (any, error) {
-	public, err := keys.Public(j.Conn, j.Remote)
+	check := func(key crypto.PublicKey) error {
+		return suite.VerifySignature(key, j.Auth.Method, j.Octets, j.Auth.Data)
+	}
+	return signed{j.Conn, j.Remote, j.Auth.Certs, j.Now}.by(keys, check)
+}
+
+// signed is a signature whose maker is to be found.
+type signed struct {
+	conn   *Conn
+	remote ID
+	certs  []Cert
+	now    time.Time
+}
+
+// by looks for the maker among the keys that the configuration names, then in
+// the peer's certificates where the connection accepts any.
+func (s signed) by(keys KeyStore, check func(crypto.PublicKey) error) (Verified, error) {
+	v, err := s.byKey(keys, check)
+	store, ok := keys.(CertStore)
+	if err == nil || !ok || s.conn == nil || !s.conn.Remote.Certs.Use() {
+		return v, err
+	}
+	c, certErr := store.Certified(s.conn, s.remote, s.certs, s.now, check)
+	switch {
+	case certErr == nil:
+		return Verified{peer: s.remote, ok: true, How: c.Origin, CA: c.Issuer, Until: c.Until, Warnings: c.Warnings}, nil
+	case len(s.conn.Remote.Keys) == 0:
+		err = certErr
+	default:
+		err = fmt.Errorf("%w; %w", err, certErr)
+	}
+	return Verified{}, err
+}
+
+func (s signed) byKey(keys KeyStore, check func(crypto.PublicKey) error) (Verified, error) {
+	public, err := keys.Public(s.conn, s.remote)
 	if err != nil {
-		return nil, fmt.Errorf("no public key known for %s: %w", j.Remote, err)
+		return Verified{}, fmt.Errorf("no public key known for %s: %w", s.remote, err)
 	}
 	var last error
 	for _, k := range public {
-		if last = suite.VerifySignature(k.Key, j.Auth.Method, j.Octets, j.Auth.Data); last == nil {
-			return Verified{j.Remote, true, k.Origin}, nil
+		if last = check(k.Key); last == nil {
+			return Verified{peer: s.remote, ok: true, How: k.Origin}, nil
 		}
 	}
 	if last == nil {
-		return nil, fmt.Errorf("no public key known for %s", j.Remote)
+		return Verified{}, fmt.Errorf("no public key known for %s", s.remote)
 	}
-	return nil, fmt.Errorf("signature check on %s (wrong key?), %d tried: %w", j.Remote, len(public), last)
+	return Verified{}, fmt.Errorf("signature check on %s (wrong key?), %d tried: %w", s.remote, len(public), last)
 }
 
 // String implements Job.
@@ -147,10 +196,13 @@ func (j Verify) String() string { return "verify " + j.Remote.String() }
 
 // Signature is the value of an AUTH payload that signs: Method is 1 (RSA),
 // 9 to 11 (ECDSA, RFC 4754) or 14 (digital signature, RFC 7427, Data then
-// begins with the length of the AlgorithmIdentifier).
+// begins with the length of the AlgorithmIdentifier). Certs are the CERT
+// payloads beside it: those to send in what Prove returns, those received in
+// what Verify is given.
 type Signature struct {
 	Method uint8
 	Data   []byte
+	Certs  []Cert
 }
 
 // MakeKey makes the initiator's half of a key exchange; its result is a

@@ -27,7 +27,7 @@ func (s store) Public(*Conn, ID) ([]PublicKey, error) { return s.public, s.err }
 
 func (s store) Sign(_ *Conn, octets []byte, hashes []uint16) (Signature, error) {
 	m, d, err := suite.SignDigital(nil, s.key, octets, hashes)
-	return Signature{m, d}, err
+	return Signature{Method: m, Data: d}, err
 }
 
 // Only the very proof of the very identity counts.
@@ -65,8 +65,8 @@ func TestVerify(t *testing.T) {
 	}{
 		{"PSK", psk, mac, octets, true, ""},
 		{"PSK, one bit off", psk, flipped(mac), octets, false, "differ"},
-		{"PSK, cut short", psk, Signature{2, mac.Data[:31]}, octets, false, "differ"},
-		{"PSK, nothing", psk, Signature{2, nil}, octets, false, "differ"},
+		{"PSK, cut short", psk, Signature{Method: 2, Data: mac.Data[:31]}, octets, false, "differ"},
+		{"PSK, nothing", psk, Signature{Method: 2}, octets, false, "differ"},
 		{"PSK, other octets", psk, mac, []byte("something else"), false, "differ"},
 		{"PSK, other secret", store{psk: "another"}, mac, octets, false, "differ"},
 		{"PSK, empty secret", store{}, mac, octets, false, "empty"},
@@ -76,8 +76,8 @@ func TestVerify(t *testing.T) {
 		{"key, other octets", keyed, sig, []byte("something else"), false, "wrong key?"},
 		{"key, only another known", store{public: keyed.public[:1]}, sig, octets, false, "1 tried"},
 		{"key, none known", store{}, sig, octets, false, "no public key known for @east"},
-		{"key, no such method", keyed, Signature{201, sig.Data}, octets, false, "wrong key?"},
-		{"NULL", keyed, Signature{13, nil}, octets, false, "wrong key?"},
+		{"key, no such method", keyed, Signature{Method: 201, Data: sig.Data}, octets, false, "wrong key?"},
+		{"NULL", keyed, Signature{Method: 13}, octets, false, "wrong key?"},
 	} {
 		r, err := Verify{PRF: prf, Octets: c.what, Local: west, Remote: east, Auth: c.auth}.Run(Env{Keys: c.keys})
 		v, _ := r.(Verified)

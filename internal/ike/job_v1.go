@@ -89,7 +89,7 @@ func (j VerifyV1) Run(env Env) (any, error) {
 	policy := suite.SignaturePolicy{ShortRSA: true}
 	for _, k := range public {
 		if err = policy.VerifyHash(k.Key, j.Hash, j.Signature); err == nil {
-			return Verified{j.Remote, true, k.Origin}, nil
+			return Verified{peer: j.Remote, ok: true, How: k.Origin}, nil
 		}
 	}
 	return nil, fmt.Errorf("%w; tried %d: %w", ErrWrongKey, len(public), err)
