@@ -158,18 +158,24 @@ type signed struct {
 // the peer's certificates where the connection accepts any.
 func (s signed) by(keys KeyStore, check func(crypto.PublicKey) error) (Verified, error) {
 	v, err := s.byKey(keys, check)
-	store, ok := keys.(CertStore)
-	if err == nil || !ok || s.conn == nil || !s.conn.Remote.Certs.Use() {
-		return v, err
+	if err == nil {
+		return v, nil
 	}
-	c, certErr := store.Certified(s.conn, s.remote, s.certs, s.now, check)
+	return s.byCert(keys, check, err)
+}
+
+// byCert goes on where no key fitted, which was keyErr.
+func (s signed) byCert(keys KeyStore, check func(crypto.PublicKey) error, keyErr error) (Verified, error) {
+	store, ok := keys.(CertStore)
+	if !ok || s.conn == nil || !s.conn.Remote.Certs.Use() {
+		return Verified{}, keyErr
+	}
+	c, err := store.Certified(s.conn, s.remote, s.certs, s.now, check)
 	switch {
-	case certErr == nil:
+	case err == nil:
 		return Verified{peer: s.remote, ok: true, How: c.Origin, CA: c.Issuer, Until: c.Until, Warnings: c.Warnings}, nil
-	case len(s.conn.Remote.Keys) == 0:
-		err = certErr
-	default:
-		err = fmt.Errorf("%w; %w", err, certErr)
+	case len(s.conn.Remote.Keys) > 0:
+		err = fmt.Errorf("%w; %w", keyErr, err)
 	}
 	return Verified{}, err
 }

@@ -1,8 +1,10 @@
 package ike
 
 import (
+	"crypto"
 	"errors"
 	"fmt"
+	"time"
 
 	"cygnet/internal/ipsec"
 	"cygnet/internal/suite"
@@ -78,21 +80,32 @@ type VerifyV1 struct {
 	Hash      []byte // HASH_I or HASH_R, as we compute it
 	Remote    ID
 	Signature []byte
+	Certs     []Cert    // the peer's CERT payloads
+	Now       time.Time // the wall clock, for the validity of certificates
 }
 
 // Run implements Job.
 func (j VerifyV1) Run(env Env) (any, error) {
-	public, err := env.Keys.Public(j.Conn, j.Remote)
-	if err != nil || len(public) == 0 {
-		return nil, fmt.Errorf("no RSA public key known for '%s'", j.Remote)
-	}
 	policy := suite.SignaturePolicy{ShortRSA: true}
+	check := func(key crypto.PublicKey) error { return policy.VerifyHash(key, j.Hash, j.Signature) }
+	v, err := j.byKey(env.Keys, check)
+	if err != nil {
+		v, err = signed{j.Conn, j.Remote, j.Certs, j.Now}.byCert(env.Keys, check, err)
+	}
+	return v, err
+}
+
+func (j VerifyV1) byKey(keys KeyStore, check func(crypto.PublicKey) error) (Verified, error) {
+	public, err := keys.Public(j.Conn, j.Remote)
+	if err != nil || len(public) == 0 {
+		return Verified{}, fmt.Errorf("no RSA public key known for '%s'", j.Remote)
+	}
 	for _, k := range public {
-		if err = policy.VerifyHash(k.Key, j.Hash, j.Signature); err == nil {
+		if err = check(k.Key); err == nil {
 			return Verified{peer: j.Remote, ok: true, How: k.Origin}, nil
 		}
 	}
-	return nil, fmt.Errorf("%w; tried %d: %w", ErrWrongKey, len(public), err)
+	return Verified{}, fmt.Errorf("%w; tried %d: %w", ErrWrongKey, len(public), err)
 }
 
 // String implements Job.
