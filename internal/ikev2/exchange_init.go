@@ -83,13 +83,16 @@ func (s *step) sendInit() {
 	ps = append(ps, saPayload(s.conn.IKE, nil), wire.KE{Group: hs.group.ID, Data: hs.private.Public()}, wire.Nonce{Data: hs.ni})
 	ps = append(ps, hs.nat...)
 	ps = append(ps, hashesNotify())
+	if s.mayFragment() {
+		ps = append(ps, wire.NewNotify(ike.NotifyFragmentationSupported, nil))
+	}
 	h := ike.Header{SPIi: s.spiI, Major: ike.Version2, Exchange: ike.SAInit, Flags: ike.FlagInitiator}
 	hs.request = wire.Append(nil, h, ps...)
 	if s.state == stateKeyI {
 		s.enter(stateInitI)
 	}
 	s.win.nextID = 1
-	s.expectReply(0, ike.SAInit, hs.request)
+	s.expectReply(0, ike.SAInit, datagrams{hs.request})
 	if hs.giveUp.IsZero() {
 		hs.giveUp = s.win.pending.giveUp
 	}
@@ -180,6 +183,7 @@ func (s *step) acceptInit(in inbound, ps wire.Payloads) {
 			return
 		}
 		s.natDetect(s.spiR, ps)
+		s.fragments = s.mayFragment() && says(ps, ike.NotifyFragmentationSupported)
 		s.win.pending = nil
 		if s.encap {
 			s.float()
@@ -307,7 +311,8 @@ func (s *step) answerInit(g *greeting, giveUp time.Time) {
 			return
 		}
 		s.natDetect(0, g.in.Payloads)
-		s.win.answered(s.hs.response)
+		s.fragments = s.mayFragment() && says(g.in.Payloads, ike.NotifyFragmentationSupported)
+		s.win.answered(datagrams{s.hs.response})
 		s.enter(stateInitR)
 		s.emit(ike.Send{Local: s.local, Remote: s.remote, Msg: clone(s.hs.response)})
 	})
@@ -326,6 +331,9 @@ func (s *step) initResponse(g *greeting, public []byte) []byte {
 	}
 	if _, ok := g.in.Notify(ike.NotifySignatureHashAlgorithms); ok {
 		ps = append(ps, hashesNotify())
+	}
+	if says(g.in.Payloads, ike.NotifyFragmentationSupported) && s.mayFragment() {
+		ps = append(ps, wire.NewNotify(ike.NotifyFragmentationSupported, nil))
 	}
 	h := ike.Header{SPIi: s.spiI, SPIr: s.spiR, Major: ike.Version2, Exchange: ike.SAInit, Flags: ike.FlagResponse}
 	return wire.Append(nil, h, ps...)

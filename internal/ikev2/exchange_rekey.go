@@ -252,6 +252,7 @@ func (s *step) heir(c suite.Chosen, first bool, spiI, spiR uint64, ni, nr []byte
 	n.spiI, n.spiR = spiI, spiR
 	n.localID, n.remoteID = s.localID, s.remoteID
 	n.natPeerKnows, n.natLocal, n.natRemote, n.encap = s.natPeerKnows, s.natLocal, s.natRemote, s.encap
+	n.fragments = s.fragments // settled by IKE_SA_INIT for all that follow
 	n.chosen = c
 	n.keys = deriveIKE(c, rekeySeed(s.chosen.PRF, s.keys.d, shared, ni, nr), ni, nr, spiI, spiR)
 	shared.Wipe()

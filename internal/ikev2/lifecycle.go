@@ -117,6 +117,7 @@ func (s *step) forget() {
 	s.keys.wipe()
 	clear(s.jobs)
 	s.hs = nil
+	s.asking, s.answering = assembly{}, assembly{}
 	s.leaveGate()
 }
 

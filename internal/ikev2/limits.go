@@ -92,6 +92,22 @@ const (
 	authForgive    = authFailures / 60.0 // in a second
 	maxFailedAddrs = 1024
 
+	// Fragments. RFC 7383, 2.5.1 recommends 576 octets with IPv4, which paths of
+	// the day it was written could need; today's carry 1280 of either version,
+	// and every fragment is one more that can be lost. Below the least there
+	// would be more header than message.
+	defaultFragment = 1280
+	leastFragment   = 256
+
+	// A message of the peer may have that many fragments and octets; certificate
+	// chains with CRLs stay below half of it.
+	maxFragments = 64
+	maxAssembled = 64 << 10
+
+	// assemblyLife is how long we wait for the rest of a message after its last
+	// fragment; the sender repeats all of them much sooner.
+	assemblyLife = 30 * time.Second
+
 	// recentLife is how long a request may be under way and still be known as
 	// a copy of one that has been dealt with; initiators repeat theirs for
 	// about that long. maxRecent is as many as can be half-open at once.

@@ -52,6 +52,11 @@ func (s *step) receiveRequest(in inbound) {
 	case replay:
 		s.replay(in.local, in.remote)
 		return
+	case replayFragment:
+		if s.repeats(in) {
+			s.replay(in.local, in.remote)
+		}
+		return
 	}
 	handle := legal(cell{s.state, in.Exchange, isRequest})
 	strange := s.established() && !known(in.Exchange)
@@ -149,11 +154,19 @@ func (s *step) unseal(in inbound) (wire.Payloads, error) {
 	if !s.icvFailures.peek(s.now, icvBurst, icvPerSec) {
 		return nil, &ike.DropError{Reason: "icv", Why: "too many forged messages"}
 	}
-	ps, err := wire.Open(in.msg, s.opener)
+	ps, err := s.open(in)
 	if _, dropped := errors.AsType[*ike.DropError](err); dropped {
 		s.icvFailures.take(s.now, icvBurst, icvPerSec)
 	}
 	return ps, err
+}
+
+// open decodes a message that is protected in one piece or in fragments.
+func (s *step) open(in inbound) (wire.Payloads, error) {
+	if in.Next == ike.PayloadSKF {
+		return s.assemble(in)
+	}
+	return wire.Open(in.msg, s.opener)
 }
 
 // heard notes an authenticated message: the peer lives, and it is where the

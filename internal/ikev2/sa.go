@@ -43,6 +43,8 @@ type SA struct {
 	chosen              suite.Chosen
 	keys                ikeKeys
 	sealer, opener      wire.SKCipher
+	fragments           bool // both ends know RFC 7383
+	asking, answering   assembly
 	icvFailures         bucket
 	hints               bucket
 	win                 window
@@ -212,13 +214,26 @@ func (s *SA) established() bool {
 	return s.state == stateUp || s.state == stateReplaced || s.state == stateClosing
 }
 
-// seal protects a message of ours.
-func (s *step) seal(x ike.ExchangeType, id uint32, flags ike.Flags, payloads []wire.Payload) []byte {
+// seal protects a message of ours, in fragments if it is long.
+func (s *step) seal(x ike.ExchangeType, id uint32, flags ike.Flags, payloads []wire.Payload) datagrams {
 	if s.first {
 		flags |= ike.FlagInitiator
 	}
 	h := ike.Header{SPIi: s.spiI, SPIr: s.spiR, Major: ike.Version2, Exchange: x, Flags: flags, MessageID: id}
-	return wire.Seal(nil, h, payloads, s.sealer)
+	if cut := s.cut(h, payloads); cut != nil {
+		return cut
+	}
+	return datagrams{wire.Seal(nil, h, payloads, s.sealer)}
+}
+
+// datagrams are the datagrams of one message: itself, or its fragments.
+type datagrams [][]byte
+
+// transmit sends a message.
+func (s *step) transmit(local, remote netip.AddrPort, msg datagrams) {
+	for _, p := range msg {
+		s.emit(ike.Send{Local: local, Remote: remote, Msg: clone(p)})
+	}
 }
 
 // request sends the next protected request and waits for its answer.
@@ -230,14 +245,14 @@ func (s *step) request(x ike.ExchangeType, payloads ...wire.Payload) {
 	}
 	msg := s.seal(x, id, 0, payloads)
 	s.expectReply(id, x, msg)
-	s.emit(ike.Send{Local: s.local, Remote: s.remote, Msg: clone(msg)})
+	s.transmit(s.local, s.remote, msg)
 }
 
 // respond answers the request being worked on, to where it came from.
 func (s *step) respond(payloads ...wire.Payload) {
 	msg := s.seal(s.win.exchange, s.win.expect, ike.FlagResponse, payloads)
 	s.win.answered(msg)
-	s.emit(ike.Send{Local: s.win.from.Local, Remote: s.win.from.Remote, Msg: clone(msg)})
+	s.transmit(s.win.from.Local, s.win.from.Remote, msg)
 }
 
 // refuse answers with an error notify; the IKE SA lives on.

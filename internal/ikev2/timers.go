@@ -28,6 +28,8 @@ func (s *SA) Deadline() time.Time {
 	for _, g := range s.graves {
 		before(g.at)
 	}
+	before(s.asking.until)
+	before(s.answering.until)
 	if s.state != stateUp {
 		return d
 	}
@@ -65,6 +67,11 @@ func (s *step) timeUp() {
 		s.retransmit()
 	}
 	s.digGraves()
+	for _, a := range []*assembly{&s.asking, &s.answering} {
+		if due(a.until) {
+			*a = assembly{}
+		}
+	}
 	if s.state != stateUp {
 		return
 	}

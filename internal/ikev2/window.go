@@ -21,7 +21,7 @@ type window struct {
 	asked    [sha256.Size]byte // digest of the last request
 	from     ike.Received      // where the last request came from; Msg unset
 	exchange ike.ExchangeType  // of the last request
-	reply    []byte            // our answer to it, nil before there was one
+	reply    datagrams         // our answer to it, nil before there was one
 	replays  bucket
 	asks     bucket
 	ignored  int // requests in a row that came too fast
@@ -31,7 +31,7 @@ type window struct {
 type pending struct {
 	id       uint32
 	exchange ike.ExchangeType
-	msg      []byte
+	msg      datagrams
 	again    time.Time // when to send it again
 	wait     time.Duration
 	count    int       // retransmissions so far
@@ -43,9 +43,10 @@ type pending struct {
 type verdict uint8
 
 const (
-	drop   verdict = iota // out of the window, being worked on, or not what it pretends to repeat
-	replay                // the last one again: the same answer goes out
-	accept                // the next one
+	drop           verdict = iota // out of the window, being worked on, or not what it pretends to repeat
+	replay                        // the last one again: the same answer goes out
+	accept                        // the next one
+	replayFragment                // a fragment of what may be the last one again
 )
 
 // judge decides without looking inside. Message IDs that are reused for other
@@ -56,6 +57,8 @@ func (w *window) judge(id uint32, msg []byte) verdict {
 		return accept
 	case id+1 == w.expect && w.reply != nil && sha256.Sum256(msg) == w.asked:
 		return replay
+	case id+1 == w.expect && w.reply != nil && isFragment(msg):
+		return replayFragment
 	}
 	return drop
 }
@@ -67,7 +70,7 @@ func (w *window) take(ev ike.Received, x ike.ExchangeType) {
 }
 
 // answered notes the answer and opens the window for the next request.
-func (w *window) answered(reply []byte) {
+func (w *window) answered(reply datagrams) {
 	w.busy, w.reply = false, reply
 	w.expect++
 }
@@ -85,7 +88,7 @@ func patience(c *ike.Conn) (first, total time.Duration) {
 }
 
 // expectReply makes msg the pending request.
-func (s *step) expectReply(id uint32, x ike.ExchangeType, msg []byte) {
+func (s *step) expectReply(id uint32, x ike.ExchangeType, msg datagrams) {
 	first, total := patience(s.conn)
 	if s.state == stateClosing {
 		total = min(total, byeTotal)
@@ -112,7 +115,7 @@ func (s *step) retransmit() {
 		wait = rest
 	}
 	p.again = s.now.Add(wait)
-	s.emit(ike.Send{Local: s.local, Remote: s.remote, Msg: clone(p.msg)})
+	s.transmit(s.local, s.remote, p.msg)
 	s.report(ike.Retransmit{State: p.state, Count: p.count, Wait: wait})
 }
 
@@ -120,7 +123,7 @@ func (s *step) retransmit() {
 // this time: a NAT may have moved the peer before anything is authenticated.
 func (s *step) replay(local, remote netip.AddrPort) {
 	if s.win.replays.take(s.now, replayBurst, replayPerSec) {
-		s.emit(ike.Send{Local: local, Remote: remote, Msg: clone(s.win.reply)})
+		s.transmit(local, remote, s.win.reply)
 	}
 }
 

@@ -24,10 +24,30 @@ func (w *World) describe(msg []byte) string {
 		return fmt.Sprintf("%s SK{unreadable}", h)
 	}
 	text := w.payloads(ps)
-	if h.Exchange != ike.SAInit {
+	switch {
+	case h.Next == ike.PayloadSKF:
+		text = fragment(msg, ps, text)
+	case h.Exchange != ike.SAInit:
 		text = "SK{" + text + "}"
 	}
 	return fmt.Sprintf("%-25s %s", h, text)
+}
+
+// fragment renders one fragment. What the message says stands with the one that
+// completes it, and with every later copy.
+func fragment(msg []byte, ps wire.Payloads, text string) string {
+	m, err := wire.Parse(msg)
+	if err != nil {
+		return err.Error()
+	}
+	f, ok := m.Payloads[0].(wire.SKF)
+	if !ok {
+		return text
+	}
+	if _, closed := ps[0].(wire.SKF); closed {
+		text = "…"
+	}
+	return fmt.Sprintf("SKF %d/%d{%s}", f.Number, f.Total, text)
 }
 
 // routine are notifies that stand in every message of their exchange; they

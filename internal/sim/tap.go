@@ -25,12 +25,20 @@ type tapped struct {
 	d        []byte
 	i, r     wire.SKCipher
 	requests map[request]wire.Payloads
+	pieces   map[request]*pieces
+}
+
+// pieces are the fragments of a message that have been seen so far.
+type pieces struct {
+	next ike.PayloadType
+	list [][]byte
 }
 
 // request names one of an IKE SA.
 type request struct {
 	byInitiator bool
 	id          uint32
+	response    bool // of fragments only
 }
 
 func newTap() *tap {
@@ -72,12 +80,42 @@ func (t *tap) read(msg []byte) (h ike.Header, ps wire.Payloads, readable bool, e
 	if h.FromInitiator() {
 		c = sa.i
 	}
-	ps, err = wire.Open(msg, c)
-	if err != nil {
+	if f, ok := m.Payloads[0].(wire.SKF); ok {
+		ps, err = sa.join(h, msg, c)
+		if err != nil || ps == nil {
+			return h, wire.Payloads{f}, err == nil, err
+		}
+	} else if ps, err = wire.Open(msg, c); err != nil {
 		return h, m.Payloads, false, err
 	}
 	sa.follow(t, h, ps)
 	return h, ps, true, nil
+}
+
+// join takes a fragment, and returns what it completes.
+func (sa *tapped) join(h ike.Header, msg []byte, c wire.SKCipher) (wire.Payloads, error) {
+	f, err := wire.OpenFragment(msg, c)
+	if err != nil {
+		return nil, err
+	}
+	key := request{h.FromInitiator() != h.Response(), h.MessageID, h.Response()}
+	p := sa.pieces[key]
+	if p == nil || len(p.list) != int(f.Total) {
+		p = &pieces{list: make([][]byte, f.Total)}
+		sa.pieces[key] = p
+	}
+	if f.Number == 1 {
+		p.next = f.Next
+	}
+	p.list[f.Number-1] = append([]byte{}, f.Body...)
+	var plain []byte
+	for _, b := range p.list {
+		if b == nil {
+			return nil, nil
+		}
+		plain = append(plain, b...)
+	}
+	return wire.Decode(h, p.next, plain)
 }
 
 // init follows IKE_SA_INIT.
@@ -117,7 +155,7 @@ func (sa *tapped) follow(t *tap, h ike.Header, ps wire.Payloads) {
 	if h.Exchange != ike.CreateChild {
 		return
 	}
-	key := request{h.FromInitiator() != h.Response(), h.MessageID}
+	key := request{h.FromInitiator() != h.Response(), h.MessageID, false}
 	if !h.Response() {
 		sa.requests[key] = ps
 		return
@@ -159,7 +197,7 @@ func (t *tap) add(chosen wire.Payloads, prf *suite.PRF, seed, ni, nr []byte, spi
 		return k
 	}
 	d, ai, ar, ei, er := take(prf.Key), take(il), take(il), take(encr.KeyLen()), take(encr.KeyLen())
-	sa := &tapped{prf: prf, d: d.Bytes(), requests: map[request]wire.Payloads{}}
+	sa := &tapped{prf: prf, d: d.Bytes(), requests: map[request]wire.Payloads{}, pieces: map[request]*pieces{}}
 	var err1, err2 error
 	sa.i, err1 = wire.NewCipher(encr, integ, ei, ai)
 	sa.r, err2 = wire.NewCipher(encr, integ, er, ar)

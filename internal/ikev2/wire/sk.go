@@ -103,24 +103,48 @@ func seal(b []byte, h ike.Header, head Payload, plain []byte, c SKCipher) []byte
 // A *ike.DropError means that msg is not from the peer; a *ike.NotifyError,
 // that it is and broke the rules, those of Legal included.
 func Open(msg []byte, c SKCipher) (Payloads, error) {
+	sk, err := OpenSK(msg, c)
+	if err != nil {
+		return nil, err
+	}
+	h, err := ike.ParseHeader(msg)
+	if err != nil {
+		return nil, err
+	}
+	return Decode(h, sk.Next, sk.Body)
+}
+
+// OpenSK is Open without the decoding: it returns the SK payload with its Body
+// replaced by the payloads as they stand inside.
+func OpenSK(msg []byte, c SKCipher) (SK, error) {
 	m, err := Parse(msg)
 	if err != nil {
-		return nil, onlyDrop(err)
+		return SK{}, onlyDrop(err)
 	}
 	sk, ok := only[SK](m.Payloads)
 	if !ok {
-		return nil, &ike.DropError{Reason: "protected", Why: "no SK payload"}
+		return SK{}, &ike.DropError{Reason: "protected", Why: "no SK payload"}
 	}
-	plain, err := open(msg, skBody, c)
-	if err != nil {
-		return nil, err
-	}
-	ps, err := ParsePayloads(sk.Next, plain)
-	if err != nil {
-		return nil, err
-	}
-	return ps, Legal(m.Header, ps)
+	sk.Body, err = open(msg, skBody, c)
+	return sk, err
 }
+
+// Decode decodes what stood inside SK, or in all fragments together, and checks
+// it by Legal. next is the type of the first payload.
+func Decode(h ike.Header, next ike.PayloadType, plain []byte) (Payloads, error) {
+	ps, err := ParsePayloads(next, plain)
+	if err != nil {
+		return nil, err
+	}
+	return ps, Legal(h, ps)
+}
+
+// SealedLen is the length of a message with one SK payload around n octets of
+// payloads.
+func SealedLen(n int, c SKCipher) int { return skBody + c.Size(n) }
+
+// FragmentLen is the length of a fragment with a piece of n octets.
+func FragmentLen(n int, c SKCipher) int { return skfBody + c.Size(n) }
 
 // OpenFragment decrypts a message whose only payload is SKF and returns the
 // fragment with its Body replaced by its piece of the payloads. Pieces of one
