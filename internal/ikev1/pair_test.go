@@ -42,22 +42,23 @@ type datagram struct {
 
 // node is one daemon: gate, machines, a data plane that only remembers, keys.
 type node struct {
-	p        *pair
-	name     string
-	addr     netip.AddrPort
-	cfg      *Config
-	gate     *Gate
-	conns    []*ike.Conn
-	machines []ike.Machine
-	plane    map[ipsec.SAID]ipsec.SA
-	order    []string // what happened to the data plane and the wire
-	nextSPI  ipsec.SPI
-	noSPI    bool
-	serial   uint32
-	reports  []ike.Report
-	at       []time.Duration
-	jobs     []heldJob
-	holdJobs bool
+	p         *pair
+	name      string
+	addr      netip.AddrPort
+	cfg       *Config
+	gate      *Gate
+	conns     []*ike.Conn
+	instances []*ike.Conn
+	machines  []ike.Machine
+	plane     map[ipsec.SAID]ipsec.SA
+	order     []string // what happened to the data plane and the wire
+	nextSPI   ipsec.SPI
+	noSPI     bool
+	serial    uint32
+	reports   []ike.Report
+	at        []time.Duration
+	jobs      []heldJob
+	holdJobs  bool
 	keyring
 }
 
@@ -121,9 +122,15 @@ func (n *node) Instantiate(c *ike.Conn, remote netip.AddrPort, peer ike.ID) *ike
 	if !c.Template {
 		return c
 	}
+	for _, i := range n.instances {
+		if i.Name == c.Name && i.Remote.Addr == remote.Addr() && i.Remote.ID == peer {
+			return i
+		}
+	}
 	i := *c
-	i.Template, i.Instance = false, 1
+	i.Template, i.Instance = false, len(n.instances)+1
 	i.Remote.Addr, i.Remote.ID = remote.Addr(), peer
+	n.instances = append(n.instances, &i)
 	return &i
 }
 
