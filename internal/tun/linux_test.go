@@ -116,10 +116,14 @@ func TestLinuxTraffic(t *testing.T) {
 		out := send(t, d, s)
 		receive(t, d, s, out)
 
-		// A reader that waits is woken by Close.
+		// A reader that waits is woken by Close. Until then the kernel may
+		// send router solicitations of its own.
 		woken := make(chan error)
 		go func() {
-			_, err := d.Queues()[0].Read(make([]byte, MaxRead), true)
+			var err error
+			for err == nil {
+				_, err = d.Queues()[0].Read(make([]byte, MaxRead), true)
+			}
 			woken <- err
 		}()
 		time.Sleep(10 * time.Millisecond)
