@@ -35,7 +35,10 @@ type Options struct {
 	// RunDir holds the control socket and the lock, for the ipsec commands.
 	// Empty: neither is made, and the methods of Host are the only way in.
 	RunDir string
-	Log    *slog.Logger
+	// NoIKE runs the data plane alone, for connections with manual keys: the
+	// ports of IKE stay closed and ipsec.secrets is not read.
+	NoIKE bool
+	Log   *slog.Logger
 }
 
 // Errors of Start, to be tested with errors.Is.
@@ -104,7 +107,7 @@ func Start(ctx context.Context, o Options) (*Host, error) {
 	h := &Host{done: make(chan struct{}), listeners: map[chan Event]struct{}{}}
 	started := make(chan struct{})
 	h.daemon, err = pluto.New(pluto.Options{
-		Version: o.Version, RunDir: o.RunDir, Log: o.Log, Plane: plane, Host: machine,
+		Version: o.Version, RunDir: o.RunDir, NoIKE: o.NoIKE, Log: o.Log, Plane: plane, Host: machine,
 		Config: func(path string) (*config.File, error) { return load(o.Confs, path) },
 		Keys:   newSecrets(o),
 		Report: h.publish,

@@ -39,7 +39,7 @@ func (p plane) Attach(a pluto.Attachment) (underlay.Underlay, error) {
 	if err != nil {
 		return nil, err
 	}
-	wire, err := underlay.Open(underlay.Options{Device: a.Physical, IKEPort: a.IKEPort, NATTPort: a.NATPort, Queues: queues})
+	wire, err := underlay.Open(underlay.Options{Device: a.Physical, IKEPort: a.IKEPort, NATTPort: a.NATPort, Queues: queues, NoUDP: a.NoIKE})
 	if err != nil {
 		return nil, errors.Join(err, dev.Close())
 	}

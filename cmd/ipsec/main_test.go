@@ -20,7 +20,7 @@ type result struct {
 
 // ipsec runs a command line on a gateway of its own, whose configuration
 // directory it returns from gateway.
-func ipsec(t *testing.T, args ...string) result {
+func runIpsec(t *testing.T, args ...string) result {
 	t.Helper()
 	var out, diag bytes.Buffer
 	code := run(t.Context(), args, &out, &diag)
@@ -51,12 +51,12 @@ func TestRanbits(t *testing.T) {
 		"ranbits --bytes 3":       `^0x[0-9a-f]{6}\n$`,
 		"ranbits --quick 8":       `^0x[0-9a-f]{2}\n$`,
 	} {
-		r := ipsec(t, strings.Fields(args)...)
+		r := runIpsec(t, strings.Fields(args)...)
 		if r.code != 0 || !regexp.MustCompile(want).MatchString(r.out) {
 			t.Errorf("ipsec %s: exit %d, %q", args, r.code, r.out)
 		}
 	}
-	if a, b := ipsec(t, "ranbits", "256"), ipsec(t, "ranbits", "256"); a.out == b.out {
+	if a, b := runIpsec(t, "ranbits", "256"), runIpsec(t, "ranbits", "256"); a.out == b.out {
 		t.Error("two runs printed the same bits")
 	}
 }
@@ -98,7 +98,7 @@ func TestExitCodes(t *testing.T) {
 		"showhostkey --left":             whack.ExitFailed,
 		"showhostkey --left --txt @west": whack.ExitUsage,
 	} {
-		if r := ipsec(t, strings.Fields(args)...); r.code != int(want) {
+		if r := runIpsec(t, strings.Fields(args)...); r.code != int(want) {
 			t.Errorf("ipsec %s: exit %d, want %d\n%s%s", args, r.code, want, r.out, r.err)
 		} else if want != whack.ExitDone && args != "setup status" && args != "setup --status" && r.err == "" {
 			t.Errorf("ipsec %s: exit %d without a word", args, r.code)
@@ -108,8 +108,8 @@ func TestExitCodes(t *testing.T) {
 
 // Scripts cut the third word of the first line.
 func TestVersionIsTheThirdWord(t *testing.T) {
-	words := strings.Fields(ipsec(t, "--version").out)
-	if len(words) < 3 || words[2] != strings.TrimSpace(ipsec(t, "--versioncode").out) {
+	words := strings.Fields(runIpsec(t, "--version").out)
+	if len(words) < 3 || words[2] != strings.TrimSpace(runIpsec(t, "--versioncode").out) {
 		t.Errorf("%q", words)
 	}
 }
@@ -119,7 +119,7 @@ func TestEveryCommandExplainsItself(t *testing.T) {
 		if c.Short == "" {
 			t.Errorf("ipsec %s says nothing about itself", c.Name())
 		}
-		if r := ipsec(t, c.Name(), "--help"); r.code != 0 || !strings.Contains(r.out, c.Name()) {
+		if r := runIpsec(t, c.Name(), "--help"); r.code != 0 || !strings.Contains(r.out, c.Name()) {
 			t.Errorf("ipsec %s --help: exit %d, %q", c.Name(), r.code, r.out)
 		}
 	}
@@ -127,7 +127,7 @@ func TestEveryCommandExplainsItself(t *testing.T) {
 
 func TestManualPagesAndCompletion(t *testing.T) {
 	dir := t.TempDir()
-	if r := ipsec(t, "man", dir); r.code != 0 {
+	if r := runIpsec(t, "man", dir); r.code != 0 {
 		t.Fatal(r.err)
 	}
 	for _, page := range []string{"ipsec.8", "ipsec-auto.8", "ipsec-setup.8", "ipsec-showhostkey.8"} {
@@ -136,7 +136,7 @@ func TestManualPagesAndCompletion(t *testing.T) {
 		}
 	}
 	for _, shell := range []string{"bash", "zsh", "fish"} {
-		if r := ipsec(t, "completion", shell); r.code != 0 || len(r.out) < 100 {
+		if r := runIpsec(t, "completion", shell); r.code != 0 || len(r.out) < 100 {
 			t.Errorf("completion for %s: exit %d", shell, r.code)
 		}
 	}
@@ -151,14 +151,14 @@ func TestHostKeys(t *testing.T) {
 		"ed25519": "leftpubkey=0s",
 	} {
 		conf := gateway(t)
-		if r := ipsec(t, "newhostkey", "--keytype", kind, "--bits", "2048", "--hostname", "west.example.org"); r.code != 0 {
+		if r := runIpsec(t, "newhostkey", "--keytype", kind, "--bits", "2048", "--hostname", "west.example.org"); r.code != 0 {
 			t.Fatalf("%s: %s", kind, r.err)
 		}
 		info, err := os.Stat(filepath.Join(conf, "ipsec.secrets"))
 		if err != nil || info.Mode().Perm() != 0o600 {
 			t.Fatalf("%s: %v, %v", kind, info, err)
 		}
-		r := ipsec(t, "showhostkey", "--left")
+		r := runIpsec(t, "showhostkey", "--left")
 		if r.code != 0 || !strings.Contains(r.out, want) {
 			t.Fatalf("%s: exit %d, %s%s", kind, r.code, r.out, r.err)
 		}
@@ -166,7 +166,7 @@ func TestHostKeys(t *testing.T) {
 		if _, err := rawkey.Parse(strings.TrimSpace(text)); err != nil {
 			t.Errorf("%s: %v", kind, err)
 		}
-		if again := ipsec(t, "newhostkey", "--bits", "2048"); again.code != int(whack.ExitFailed) {
+		if again := runIpsec(t, "newhostkey", "--bits", "2048"); again.code != int(whack.ExitFailed) {
 			t.Errorf("%s: a second newhostkey overwrote or added: exit %d", kind, again.code)
 		}
 	}
@@ -174,7 +174,7 @@ func TestHostKeys(t *testing.T) {
 
 func TestRSAKeyWithExponent3(t *testing.T) {
 	gateway(t)
-	r := ipsec(t, "rsasigkey", "--e", "3", "--hostname", "old", "2048")
+	r := runIpsec(t, "rsasigkey", "--e", "3", "--hostname", "old", "2048")
 	if r.code != 0 || !strings.Contains(r.out, "#pubkey=0sAQ") || !strings.Contains(r.out, "PublicExponent: 0x03") {
 		t.Fatalf("exit %d\n%s%s", r.code, r.out, r.err)
 	}
@@ -182,7 +182,7 @@ func TestRSAKeyWithExponent3(t *testing.T) {
 	if err := os.WriteFile(file, []byte(r.out), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if again := ipsec(t, "rsasigkey", "--oldkey", file); again.code != 0 || again.out != r.out {
+	if again := runIpsec(t, "rsasigkey", "--oldkey", file); again.code != 0 || again.out != r.out {
 		t.Errorf("--oldkey prints something else: exit %d %s\n%s", again.code, again.err, again.out)
 	}
 }
@@ -190,7 +190,7 @@ func TestRSAKeyWithExponent3(t *testing.T) {
 // R6.1: nothing of the private half is shown.
 func TestShowhostkeyShowsNothingPrivate(t *testing.T) {
 	conf := gateway(t)
-	if r := ipsec(t, "newhostkey", "--bits", "2048", "--quiet"); r.code != 0 || r.err != "" {
+	if r := runIpsec(t, "newhostkey", "--bits", "2048", "--quiet"); r.code != 0 || r.err != "" {
 		t.Fatalf("exit %d %s", r.code, r.err)
 	}
 	secrets, err := os.ReadFile(filepath.Join(conf, "ipsec.secrets"))
@@ -202,7 +202,7 @@ func TestShowhostkeyShowsNothingPrivate(t *testing.T) {
 		t.Fatalf("%d private fields found", len(private))
 	}
 	for _, form := range [][]string{{"--left"}, {"--right"}, {"--key"}, {"--txt", "192.0.2.1"}, {"--json"}} {
-		r := ipsec(t, append([]string{"showhostkey"}, form...)...)
+		r := runIpsec(t, append([]string{"showhostkey"}, form...)...)
 		if r.code != 0 {
 			t.Errorf("%v: %s", form, r.err)
 		}

@@ -37,7 +37,7 @@ error, reads its files again on SIGHUP, and tells systemd when it is ready.
 ` + "`ipsec setup start'" + ` runs it in the background.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return runPluto(cmd.Context(), where(), background, cmd.ErrOrStderr())
+			return runDaemon(cmd.Context(), where(), daemonOptions{background: background}, cmd.ErrOrStderr())
 		},
 	}
 	f := c.Flags()
@@ -47,9 +47,12 @@ error, reads its files again on SIGHUP, and tells systemd when it is ready.
 	return c
 }
 
-func runPluto(ctx context.Context, at places, background bool, stderr io.Writer) error {
+// daemonOptions are how a daemon is run: in the background, without IKE.
+type daemonOptions struct{ background, noIKE bool }
+
+func runDaemon(ctx context.Context, at places, o daemonOptions, stderr io.Writer) error {
 	setup := &config.Load(at.conf).Setup // what is wrong with it is said by Start
-	out, err := logOutput(setup, at, background, stderr)
+	out, err := logOutput(setup, at, o.background, stderr)
 	if err != nil {
 		return fail(whack.ExitFailed, "%w", err)
 	}
@@ -60,10 +63,10 @@ func runPluto(ctx context.Context, at places, background bool, stderr io.Writer)
 	reload := make(chan os.Signal, 1)
 	signal.Notify(reload, syscall.SIGHUP)
 	log := slog.New(out)
-	h, err := cygnet.Start(ctx, cygnet.Options{Version: version(), Confs: at.conf, RunDir: at.run, Log: log})
+	h, err := cygnet.Start(ctx, cygnet.Options{Version: version(), Confs: at.conf, RunDir: at.run, NoIKE: o.noIKE, Log: log})
 	if err != nil {
 		log.Error(err.Error())
-		if background {
+		if o.background {
 			fmt.Fprintln(stderr, err)
 		}
 		return &exitError{code: plutoExit(err)}

@@ -16,6 +16,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"cygnet/internal/config"
 	"cygnet/internal/whack"
 )
 
@@ -138,12 +139,16 @@ func (s *setup) launch() (*launched, error) {
 		return nil, err
 	}
 	os.Remove(early.Name())
-	cmd := exec.Command(exe, "pluto", "--background")
+	verb := "pluto"
+	if !config.Load(s.at.conf).Setup.Pluto {
+		verb = "klips"
+	}
+	cmd := exec.Command(exe, verb, "--background")
 	cmd.Stdout, cmd.Stderr = early, early
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	cmd.Dir = "/"
 	if err := cmd.Start(); err != nil {
-		return nil, fmt.Errorf("start pluto: %w", err)
+		return nil, fmt.Errorf("start %s: %w", verb, err)
 	}
 	return &launched{cmd, early}, nil
 }
@@ -235,11 +240,24 @@ func (s *setup) pid() int {
 	if err != nil || pid < 1 {
 		return 0
 	}
-	cmdline, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
-	if err != nil || !strings.Contains(string(cmdline), "\x00pluto\x00") {
+	if daemonOf(pid) == "" {
 		return 0
 	}
 	return pid
+}
+
+// daemonOf tells which daemon of ours a process is: pluto, or klips where
+// config setup says pluto=no; empty: none.
+func daemonOf(pid int) string {
+	cmdline, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+	if err != nil {
+		return ""
+	}
+	words := strings.Split(string(cmdline), "\x00")
+	if len(words) < 2 || words[1] != "pluto" && words[1] != "klips" {
+		return ""
+	}
+	return words[1]
 }
 
 // gone waits until a process has ended or is only waiting to be reaped.
@@ -293,7 +311,7 @@ func (s *setup) printState(st state) {
 	if st.Running {
 		s.say("IPsec running")
 		if st.Pid != 0 {
-			s.say("pluto pid %d", st.Pid)
+			s.say("%s pid %d", daemonOf(st.Pid), st.Pid)
 		}
 	} else {
 		s.say("IPsec stopped")

@@ -40,14 +40,6 @@ func showTable[T any, P interface {
 	return c
 }
 
-func newEroute() *cobra.Command {
-	return showTable[whack.Eroutes](whack.OpEroutes, "eroute", "List the eroutes: what happens to which packets")
-}
-
-func newSpi() *cobra.Command {
-	return showTable[whack.SAs](whack.OpSAs, "spi", "List the security associations, without their keys")
-}
-
 func newLook() *cobra.Command {
 	return showTable[whack.Look](whack.OpLook, "look", "Show eroutes, SAs, devices, routes and dropped packets together")
 }
