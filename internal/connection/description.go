@@ -32,6 +32,8 @@ type Description struct {
 	SourceIP          netip.Addr // preferred source of packets of our own
 	MTU, Metric       int        // of its routes; 0: the system's
 	Updown            []string   // command and arguments that replace our own routing; none: we route
+	Firewall          bool       // leftfirewall=: forwarding is open between the clients while it is up
+	ProxyARP          bool       // leftproxyarp=: we answer ARP for the peer's addresses while it is routed
 	RemoteWord        string     // %any and the like, where the address is not known
 	DontRekey         bool
 }

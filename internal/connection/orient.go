@@ -327,7 +327,7 @@ func (d *Description) hops(f *Facts, local, remote end) error {
 	if d.NextHop.IsValid() && d.NextHop == local.addr {
 		return fmt.Errorf("nexthop %s is our own address", d.NextHop)
 	}
-	d.SourceIP = local.SourceIP
+	d.SourceIP, d.Firewall, d.ProxyARP = local.SourceIP, local.Firewall, local.ProxyARP
 	if !slices.Equal(local.Updown, builtinUpdown) {
 		d.Updown = local.Updown
 	}

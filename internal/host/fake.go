@@ -15,6 +15,7 @@ type Fake struct {
 
 	mu       sync.Mutex
 	routes   []Route
+	proxies  []Proxy
 	devices  map[string][]netip.Addr
 	switches map[Switch]string
 	changes  chan struct{}

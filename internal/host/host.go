@@ -38,6 +38,10 @@ type Host interface {
 	// is not there is no error; one that is no TUN device is never deleted.
 	RemoveDevice(name string) error
 
+	// SetProxies makes want all the addresses that we answer for in place of
+	// others. It knows again only what it has set itself.
+	SetProxies(want []Proxy) error
+
 	// Switch reads a switch of the kernel, and Set writes it.
 	Switch(s Switch) (string, error)
 	SetSwitch(s Switch, value string) error

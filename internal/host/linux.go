@@ -19,6 +19,9 @@ import (
 
 // Linux is the kernel of this network namespace.
 type Linux struct {
+	proxyMu sync.Mutex
+	proxies []Proxy // as SetProxies has left them
+
 	nl      *netlink.Handle
 	changes chan struct{}
 	done    chan struct{}

@@ -96,6 +96,7 @@ func (d *Daemon) pushPolicies() error {
 		return err
 	}
 	d.showEroutes(want)
+	d.follow()
 	return nil
 }
 

@@ -15,10 +15,12 @@ import (
 
 	"cygnet/internal/config"
 	"cygnet/internal/connection"
+	"cygnet/internal/host"
 	"cygnet/internal/ike"
 	"cygnet/internal/ikev2"
 	"cygnet/internal/suite"
 	"cygnet/internal/underlay"
+	"cygnet/internal/updown"
 	"cygnet/internal/whack"
 )
 
@@ -52,6 +54,10 @@ type Daemon struct {
 	readers   sync.WaitGroup
 	workers   *workers
 	rescanAt  time.Time
+	proxies   []host.Proxy  // addresses that we answer for
+	filterAt  time.Time     // when the packet filter is to be looked at; zero: it is in order
+	filtered  time.Time     // when that was last done
+	filterErr error         // and what came of it
 	watchdog  time.Duration // how often systemd wants to hear of us; 0: never
 	barkAt    time.Time
 	batching  bool // at start: policies and routes wait until all are known
@@ -66,8 +72,8 @@ type Daemon struct {
 
 	waiters    map[uint64]chan whack.Reply
 	lastWaiter uint64
-	scripts    map[scriptKey]*scriptQueue
-	scriptDone chan scriptEnd
+	scripts    *updown.Runner
+	scriptDone chan updown.Result
 	faults     map[faultKey]error
 	lock       *os.File
 	server     *whack.Server
@@ -101,9 +107,9 @@ func New(o Options) (*Daemon, error) {
 	d := &Daemon{o: o, log: o.Log, commands: make(chan func()), ended: make(chan struct{}),
 		table: connection.NewTable(), machines: map[uint32]ike.Machine{}, bySPI: map[spiKey]ike.Machine{},
 		states: map[uint32]ike.State{}, datagrams: make(chan underlay.Datagram), debug: map[string]bool{},
-		waiters: map[uint64]chan whack.Reply{}, scripts: map[scriptKey]*scriptQueue{},
-		scriptDone: make(chan scriptEnd), faults: map[faultKey]error{},
+		waiters: map[uint64]chan whack.Reply{}, scriptDone: make(chan updown.Result), faults: map[faultKey]error{},
 		loaded: map[string]*config.File{}}
+	d.scripts = d.newScripts()
 	d.cfg = &ikev2.Config{PAD: d.table, Rand: o.Rand, SPIs: spiSource{o.Plane}, NextSerial: d.nextSerial,
 		UseInitialContact: d.table.Alone}
 	return d, nil
@@ -171,6 +177,9 @@ func (d *Daemon) startUp() error {
 	d.batching = false
 	d.setPolicies()
 	d.setRoutes()
+	if d.o.Firewall != nil {
+		d.filterNow()
+	}
 	d.forwarding()
 	if err := d.listen(); err != nil {
 		return err

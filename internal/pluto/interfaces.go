@@ -28,6 +28,7 @@ type link struct {
 	Attachment
 	index int // of the physical device
 	mtu   int
+	nets  []netip.Prefix // of its addresses
 	wire  underlay.Underlay
 	done  chan struct{} // ends its reader
 }
@@ -78,7 +79,7 @@ func physical(i config.Interface, defaults [2]host.DefaultRoute) string {
 }
 
 func (d *Daemon) attach(virtual string, phys host.Interface) error {
-	l := &link{index: phys.Index, mtu: phys.MTU, done: make(chan struct{}), Attachment: Attachment{
+	l := &link{index: phys.Index, mtu: phys.MTU, nets: nets(phys), done: make(chan struct{}), Attachment: Attachment{
 		Virtual: virtual, Physical: phys.Name, IKEPort: d.ikePort(), NATPort: d.natPort(), CopyTOS: !d.file.Setup.HideTOS, NoIKE: d.o.NoIKE}}
 	for _, p := range phys.Addrs {
 		l.Addrs = append(l.Addrs, p.Addr())

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"cygnet/internal/config"
+	"cygnet/internal/firewall"
 	"cygnet/internal/host"
 	"cygnet/internal/keys"
 	"cygnet/internal/klips"
@@ -36,6 +37,9 @@ type gateway struct {
 	mu      sync.Mutex
 	conf    string
 	secrets string
+
+	scriptEnv []string
+	filter    firewall.Firewall
 }
 
 // memPlane attaches klips to one end of a wire.
@@ -177,7 +181,7 @@ func (g *gateway) start(conf string) {
 	g.t.Helper()
 	g.write(conf)
 	ready := make(chan struct{})
-	d, err := New(Options{Version: "test", Plane: g.plane, Host: g.machine, Keys: ring{keys.New(keys.Options{}), g},
+	d, err := New(Options{Version: "test", Plane: g.plane, Host: g.machine, Keys: ring{keys.New(keys.Options{}), g}, ScriptEnv: g.scriptEnv, Firewall: g.filter,
 		Log:   slog.New(NewLogHandler(g.log, false, slog.LevelInfo)),
 		Ready: func() { close(ready) },
 		Config: func(string) (*config.File, error) {

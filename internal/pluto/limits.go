@@ -4,15 +4,14 @@ import "time"
 
 // Limits of the runtime.
 const (
-	replyQueue   = 4096                   // replies to one client that has not read them; then it is cut off
-	byeTime      = 1 * time.Second        // for Deletes to be answered at the end
-	settleTime   = 300 * time.Millisecond // after the last change of interfaces, before we look
-	resolveTime  = 5 * time.Second        // for host names of the configuration
-	scriptTime   = 30 * time.Second
-	scriptDrain  = time.Second // for the output of what a script has left running
-	scriptOutput = 64 << 10    // octets of a script's output that are read at all
-	scriptLines  = 100         // and lines that are logged
-	maxLogLine   = 4096        // octets of a log line
-	lockTries    = 20          // for a daemon that is just ending
-	lockWait     = 100 * time.Millisecond
+	replyQueue  = 4096                   // replies to one client that has not read them; then it is cut off
+	byeTime     = 1 * time.Second        // for Deletes to be answered at the end
+	settleTime  = 300 * time.Millisecond // after the last change of interfaces, before we look
+	resolveTime = 5 * time.Second        // for host names of the configuration
+	scriptsEnd  = 30 * time.Second       // for the scripts that undo things at the end
+	maxProxies  = 256                    // addresses of one selector that proxy ARP answers for
+	filterPause = 200 * time.Millisecond // between two transactions of the packet filter
+	maxLogLine  = 4096                   // octets of a log line
+	lockTries   = 20                     // for a daemon that is just ending
+	lockWait    = 100 * time.Millisecond
 )

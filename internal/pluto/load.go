@@ -100,26 +100,15 @@ func (d *Daemon) resolve(ctx context.Context, f *config.File) map[string]netip.A
 	return found
 }
 
-// wanted reports whether the daemon loads c by itself.
+// wanted reports whether the daemon loads c by itself. In a file of 1.x, config
+// has turned plutoload= and plutostart= into auto= already (R12.13 to R12.15).
 func (d *Daemon) wanted(c *config.Conn) bool {
-	if c.Group() || c.Opportunistic() {
-		return false
-	}
-	return chosen(d.file, d.file.Setup.AutoLoad, c, c.Auto != config.AutoIgnore && c.Auto != config.AutoManual) || d.starts(c)
+	return !c.Group() && !c.Opportunistic() && c.Auto != config.AutoIgnore && c.Auto != config.AutoManual
 }
 
 // starts reports whether the daemon initiates c by itself.
 func (d *Daemon) starts(c *config.Conn) bool {
-	return !c.Group() && !c.Opportunistic() && chosen(d.file, d.file.Setup.AutoStart, c, c.Auto == config.AutoStart)
-}
-
-// chosen applies plutoload= or plutostart=. In the dialect of 2.x they do not
-// exist, and auto= alone decides.
-func chosen(f *config.File, a config.Autoload, c *config.Conn, byAuto bool) bool {
-	if f.Dialect == config.Dialect2 || a.Search {
-		return byAuto || slices.Contains(a.Names, c.Name)
-	}
-	return slices.Contains(a.Names, c.Name)
+	return d.wanted(c) && c.Auto == config.AutoStart
 }
 
 // orient makes descriptions; errors are logged, and joined in the result.

@@ -132,6 +132,10 @@ func (d *Daemon) cleanUp() {
 		d.detach(d.links[0], false)
 	}
 	d.readers.Wait()
+	d.unfilter()
+	if err := d.o.Host.SetProxies(nil); err != nil {
+		d.log.Error(err.Error())
+	}
 	if err := d.o.Plane.SetPolicies(context.Background(), nil); err != nil {
 		d.log.Error(err.Error())
 	}

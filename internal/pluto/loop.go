@@ -46,6 +46,8 @@ func (d *Daemon) once(end <-chan struct{}, timer <-chan time.Time) {
 		d.planeEvent(ev)
 	case f := <-d.commands:
 		f()
+	case <-d.filterChanges():
+		d.filterAt = time.Now().Add(settleTime)
 	case e := <-d.scriptDone:
 		d.scriptEnded(e)
 	case <-d.o.Host.Changes():
@@ -57,7 +59,7 @@ func (d *Daemon) once(end <-chan struct{}, timer <-chan time.Time) {
 // nextDeadline is how long nothing needs to be done by itself.
 func (d *Daemon) nextDeadline() time.Duration {
 	at, _ := d.timers.first()
-	for _, other := range []time.Time{d.table.Deadline(), d.hand.lookAt, d.rescanAt, d.barkAt} {
+	for _, other := range []time.Time{d.table.Deadline(), d.hand.lookAt, d.rescanAt, d.barkAt, d.filterAt} {
 		if !other.IsZero() && (at.IsZero() || other.Before(at)) {
 			at = other
 		}
@@ -88,6 +90,9 @@ func (d *Daemon) timeUp() {
 	}
 	if at := d.hand.lookAt; !at.IsZero() && !at.After(now) {
 		d.lookAtDrops(true)
+	}
+	if !d.filterAt.IsZero() && !d.filterAt.After(now) {
+		d.filterNow()
 	}
 	if !d.rescanAt.IsZero() && !d.rescanAt.After(now) {
 		d.rescanAt = time.Time{}

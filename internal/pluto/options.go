@@ -7,6 +7,7 @@ import (
 	"net/netip"
 
 	"cygnet/internal/config"
+	"cygnet/internal/firewall"
 	"cygnet/internal/host"
 	"cygnet/internal/ike"
 	"cygnet/internal/ipsec"
@@ -26,6 +27,13 @@ type Options struct {
 	// NoIKE leaves out all that negotiates: connections by hand only. Secrets
 	// are not read, and nothing is sent to or read from the ports of IKE.
 	NoIKE bool
+
+	// Firewall is the machine's packet filter; nil: it is left alone.
+	Firewall firewall.Firewall
+	// Ipsec is the path of the command that scripts know as ipsec, and
+	// ScriptEnv what their environment has beside the PLUTO_ variables.
+	Ipsec     string
+	ScriptEnv []string
 
 	Rand io.Reader    // nil: crypto/rand
 	Log  *slog.Logger // nil: nothing is logged
