@@ -26,8 +26,11 @@ var _ pluto.Plane = plane{}
 // not get through everywhere.
 func newPlane(s *config.Setup) plane {
 	o := klips.Options{ClampMSS: true, CopyTOS: !s.HideTOS}
-	if !s.FragICMP {
+	switch s.FragICMP {
+	case config.FragNo:
 		o.TooBig = klips.SendOnly
+	case config.FragStrict:
+		o.TooBig = klips.Strict
 	}
 	return plane{klips.New(o)}
 }

@@ -29,7 +29,8 @@ var endKeys = []keyword[End]{
 	{name: "ikeport", kind: "port", doc: "UDP port of that end's IKE.", field: port(func(e *End) *uint16 { return &e.IKEPort })},
 	{name: "updown", kind: "command", doc: "Run instead of our own routing.", field: updownField},
 
-	{name: "firewall", kind: "yes or no", def: "no", doc: "Open the forwarding firewall while the connection is up.", use: refused, why: "the firewall is left as it is", field: yesNo(func(e *End) *bool { return &e.Firewall })},
+	{name: "firewall", kind: "yes or no", def: "no", doc: "Open the forwarding firewall while the connection is up.", field: yesNo(func(e *End) *bool { return &e.Firewall })},
+	{name: "proxyarp", kind: "yes or no", def: "no", doc: "Answer ARP for the peer's addresses.", field: yesNo(func(e *End) *bool { return &e.ProxyARP })},
 	{name: "espenckey", kind: "key data", doc: "Manual: encryption key toward that end.", field: secret(func(e *End) *ipsec.Secret { return &e.Manual.ESPEnc })},
 	{name: "espauthkey", kind: "key data", doc: "Manual: ESP integrity key toward that end.", field: secret(func(e *End) *ipsec.Secret { return &e.Manual.ESPAuth })},
 	{name: "ahkey", kind: "key data", doc: "Manual: AH key toward that end.", field: secret(func(e *End) *ipsec.Secret { return &e.Manual.AHSecret })},
@@ -61,7 +62,6 @@ var endKeys = []keyword[End]{
 	endOption("interface-ip", "address", "", "Address of the XFRM device.", refused, noKernel),
 	endOption("vti", "address", "", "Address of the VTI device.", refused, noKernel),
 	endOption("allowany", "yes or no", "no", "The peer may call from elsewhere too.", refused, "use right=%any"),
-	endOption("proxyarp", "yes or no", "no", "Answer ARP for the peer's address.", refused, "no proxy ARP entry is made"),
 	endOption("hostaccess", "yes or no", "no", "Let the peer reach this host.", harmless, "the firewall is left as it is"),
 	endOption("dns-match-id", "yes or no", "no", "The identity must match the DNS name.", refused, "it is not looked up"),
 	endOption("ikeport2", "port", "", "A second port.", refused, "there is one port"),

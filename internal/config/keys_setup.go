@@ -14,9 +14,9 @@ import (
 // the 1.x dialect).
 func newSetup(d Dialect) Setup {
 	s := Setup{
-		Keys:       make(map[string]Pos),
-		Interfaces: []Interface{{"ipsec0", "%defaultroute"}},
-		FragICMP:   true, HideTOS: true, Pluto: true, RestartCrash: true,
+		Keys:        make(map[string]Pos),
+		Interfaces:  []Interface{{"ipsec0", "%defaultroute"}},
+		MayBeAbsent: true, HideTOS: true, Pluto: true, RestartCrash: true,
 		Syslog: "daemon.error", AllowLegacy: true, AllowManual: true,
 		IKEPort: 500, NATPort: 4500, KeepAlive: 20 * time.Second,
 		ShuntLifetime: 15 * time.Minute, Helpers: -1, LogTime: true,
@@ -31,33 +31,35 @@ const (
 	noX509    = "certificates are not used"
 	onlyYesNo = "older IKE SAs are replaced or kept"
 	noOE      = "opportunistic encryption is not active"
-	noBoot    = "the boot-time work it asks for is not done"
 )
 
 // setupKeys are the parameters of config setup, freeswan.md 2.7, 2.11, 2.12.
 var setupKeys = []keyword[Setup]{
 	{name: "interfaces", kind: "%defaultroute, %none or a list of ipsecN=device", def: "%defaultroute",
 		doc: "Which physical devices the virtual ones guard.", field: interfacesField},
+	{name: "interfaces-optional", kind: "yes or no", def: "yes", doc: "Devices may be absent at start and come later; no: then the start fails.", field: yesNo(func(s *Setup) *bool { return &s.MayBeAbsent })},
 	{name: "myid", kind: "identity", doc: "What %myid stands for.", field: identity(func(s *Setup) *Identity { return &s.MyID })},
 	{name: "listen", kind: "address", doc: "Listen for IKE on this address only.", use: refused, why: "every attached device is listened on", field: addressField(func(s *Setup) *netip.Addr { return &s.Listen })},
 	{name: "uniqueids", kind: "yes, no, keep or never", def: "yes", doc: "Whether a new IKE SA of an identity replaces older ones.",
 		field: enum(func(s *Setup) *UniqueIDs { return &s.UniqueIDs }, word[UniqueIDs]{"yes", UniqueReplace, ""}, word[UniqueIDs]{"replace", UniqueReplace, ""},
 			word[UniqueIDs]{"no", UniqueNo, ""}, word[UniqueIDs]{"keep", UniqueKeep, onlyYesNo}, word[UniqueIDs]{"never", UniqueNever, onlyYesNo})},
 	{name: "overridemtu", kind: "number", def: "0", doc: "MTU of the virtual devices; 0: computed.", field: integer(func(s *Setup) *int { return &s.OverrideMTU }, 0, 65535)},
-	{name: "fragicmp", kind: "yes or no", def: "yes", doc: "Tell senders of packets too big for the tunnel (ICMP).", use: harmless, why: "senders are always told", field: yesNo(func(s *Setup) *bool { return &s.FragICMP })},
+	{name: "fragicmp", kind: "yes, no or strict", def: "yes", doc: "Tell senders of packets too big for the tunnel (ICMP); strict: and drop those.", field: enum(func(s *Setup) *FragICMP { return &s.FragICMP }, word[FragICMP]{"yes", FragYes, ""}, word[FragICMP]{"no", FragNo, ""}, word[FragICMP]{"strict", FragStrict, ""})},
 	{name: "hidetos", kind: "yes or no", def: "yes", doc: "Outer TOS is 0 rather than a copy of the inner.", field: yesNo(func(s *Setup) *bool { return &s.HideTOS })},
 	{name: "plutoload", kind: "list of conns, %search or %none", doc: "1.x: connections to load at start.", field: autoload(func(s *Setup) *Autoload { return &s.AutoLoad })},
 	{name: "plutostart", kind: "list of conns, %search or %none", doc: "1.x: connections to initiate at start.", field: autoload(func(s *Setup) *Autoload { return &s.AutoStart })},
 	{name: "logfile", aliases: []string{"plutostderrlog"}, kind: "file", doc: "Where a background daemon logs.", field: text(func(s *Setup) *string { return &s.LogFile })},
 	{name: "logtime", aliases: []string{"plutostderrlogtime"}, kind: "yes or no", def: "yes", doc: "Lines of the log file begin with the time.", field: yesNo(func(s *Setup) *bool { return &s.LogTime })},
-	{name: "plutodebug", kind: "none, all or list of areas", def: "none", doc: "What the daemon logs in detail.", field: list(func(s *Setup) *[]string { return &s.PlutoDebug }, "none")},
-	{name: "klipsdebug", kind: "none, all or list of classes", def: "none", doc: "What the data plane logs in detail.", use: harmless, why: "the data plane counts instead of logging; see ipsec look", field: list(func(s *Setup) *[]string { return &s.KLIPSDebug }, "none")},
+	{name: "plutodebug", kind: "none, all or list of areas", def: "none", doc: "What the daemon logs in detail.", field: classes(func(s *Setup) *[]string { return &s.PlutoDebug }, plutoClasses)},
+	{name: "klipsdebug", kind: "none, all or list of classes", def: "none", doc: "What the data plane logs in detail.", field: classes(func(s *Setup) *[]string { return &s.KLIPSDebug }, klipsClasses)},
 	{name: "secretsfile", kind: "file", doc: "The secrets, if not ipsec.secrets beside ipsec.conf.", field: text(func(s *Setup) *string { return &s.SecretsFile })},
 	{name: "ipsecdir", kind: "directory", doc: "Certificates, policies and the like, if not ipsec.d beside ipsec.conf.", field: text(func(s *Setup) *string { return &s.IPsecDir })},
 	{name: "secretsperm", kind: "strict or warn", def: "strict", doc: "Whether secrets files that others may read are refused.",
 		field: enum(func(s *Setup) *bool { return &s.SecretsWarn }, word[bool]{"strict", false, ""}, word[bool]{"warn", true, ""})},
 	{name: "allow-legacy", kind: "yes or no", def: "yes", doc: "Connections may name obsolete algorithms.", field: yesNo(func(s *Setup) *bool { return &s.AllowLegacy })},
 	{name: "allow-manual", kind: "yes or no", def: "yes", doc: "Manual keying is permitted.", field: yesNo(func(s *Setup) *bool { return &s.AllowManual })},
+	{name: "inbound-clear", kind: "drop or allow", def: "drop", doc: "What happens to clear packets that a connection should protect.",
+		field: enum(func(s *Setup) *bool { return &s.InboundClear }, word[bool]{"drop", false, ""}, word[bool]{"allow", true, ""})},
 	{name: "keep-alive", kind: "duration", def: "20s", doc: "Interval of NAT keepalives.", use: harmless, why: "NAT keepalives are sent every 20 seconds", field: span(func(s *Setup) *time.Duration { return &s.KeepAlive }, time.Second)},
 	{name: "ikeport", kind: "port", def: "500", doc: "UDP port of IKE.", field: port(func(s *Setup) *uint16 { return &s.IKEPort })},
 	{name: "nat-ikeport", aliases: []string{"nat-port"}, kind: "port", def: "4500", doc: "UDP port of IKE and ESP behind NAT.", field: port(func(s *Setup) *uint16 { return &s.NATPort })},
@@ -69,16 +71,16 @@ var setupKeys = []keyword[Setup]{
 		field: enum(func(s *Setup) *OEMode { return &s.OE }, word[OEMode]{"auto", OEAuto, ""}, word[OEMode]{"yes", OEYes, ""}, word[OEMode]{"on", OEYes, ""},
 			word[OEMode]{"responder", OEResponder, ""}, word[OEMode]{"no", OENo, ""}, word[OEMode]{"off", OENo, ""})},
 
-	{name: "syslog", kind: "facility.priority", def: "daemon.error", doc: "Label of set-up messages.", use: harmless, why: "messages go to standard error, the log file or the journal", field: text(func(s *Setup) *string { return &s.Syslog })},
+	{name: "syslog", kind: "facility.priority", def: "daemon.error", doc: "Label of set-up messages.", field: syslogField},
 	{name: "dumpdir", kind: "directory", doc: "Permit core dumps, there.", field: text(func(s *Setup) *string { return &s.DumpDir })},
 	{name: "plutorestartoncrash", kind: "yes or no", def: "yes", doc: "Start the daemon again after a crash.", use: harmless, why: "that is the service manager's affair", field: yesNo(func(s *Setup) *bool { return &s.RestartCrash })},
-	{name: "plutowait", kind: "yes or no", def: "no", doc: "Finish one start-up negotiation before the next.", use: harmless, why: "start-up negotiations run side by side", field: yesNo(func(s *Setup) *bool { return &s.PlutoWait })},
+	{name: "plutowait", kind: "yes or no", def: "no", doc: "Finish one start-up negotiation before the next.", field: yesNo(func(s *Setup) *bool { return &s.PlutoWait })},
 	{name: "rp_filter", kind: "%unchanged, 0, 1 or 2", def: "0", doc: "Reverse path filter of guarded devices.", field: integer(func(s *Setup) *int { return &s.RPFilter }, 0, 2, word[int]{"%unchanged", -1, ""})},
 	{name: "shuntlifetime", kind: "duration", def: "15m", doc: "How long a failed destination is remembered.", use: harmless, why: noOE, field: span(func(s *Setup) *time.Duration { return &s.ShuntLifetime }, time.Second)},
 	{name: "forwardcontrol", kind: "yes or no", def: "no", doc: "Switch IP forwarding on at start and off at stop.", field: yesNo(func(s *Setup) *bool { return &s.ForwardCtl })},
 	{name: "pluto", kind: "yes or no", def: "yes", doc: "Start the key daemon; no: manual keying only.", field: yesNo(func(s *Setup) *bool { return &s.Pluto })},
-	{name: "prepluto", kind: "command", doc: "Run before the daemon starts.", use: refused, why: noBoot, field: text(func(s *Setup) *string { return &s.PrePluto })},
-	{name: "postpluto", kind: "command", doc: "Run after the daemon has started and loaded.", use: refused, why: noBoot, field: text(func(s *Setup) *string { return &s.PostPluto })},
+	{name: "prepluto", kind: "command", doc: "Run before the daemon starts.", field: text(func(s *Setup) *string { return &s.PrePluto })},
+	{name: "postpluto", kind: "command", doc: "Run after the daemon has started and loaded.", field: text(func(s *Setup) *string { return &s.PostPluto })},
 	{name: "manualstart", kind: "list of conns", doc: "Manual connections to bring up at start.", field: list(func(s *Setup) *[]string { return &s.ManualStart }, "")},
 
 	setupOption("plutoopts", "words", "", "Extra words on the daemon's command line.", refused, "they are not passed on"),
@@ -114,8 +116,6 @@ var setupKeys = []keyword[Setup]{
 	setupOption("ike-socket-errqueue", "yes or no", "yes", "Watch ICMP errors.", harmless, "they are not needed"),
 	setupOption("xfrmlifetime", "duration", "", "Lifetime of kernel acquires.", harmless, "there is no kernel data plane"),
 	setupOption("expire-shunt-interval", "duration", "", "How often failed destinations are looked at.", harmless, noOE),
-	setupOption("interfaces-optional", "yes or no", "no", "Devices may be absent at start.", refused, "absent devices are an error"),
-	setupOption("inbound-clear", "drop or allow", "drop", "Clear packets from networks that a connection protects.", refused, "they are dropped"),
 	setupOption("charondebug", "list", "", "strongSwan's log levels.", harmless, "use plutodebug"),
 	setupOption("resolver", "address", "", "DNS resolver to ask.", harmless, noOE),
 	setupOption("resolver-trust", "yes or no", "no", "Trust the resolver's own validation.", harmless, noOE),

@@ -93,10 +93,11 @@ type Setup struct {
 	Keys  map[string]Pos // where each keyword stood that was given a value
 
 	Interfaces   []Interface // none: no device is attached
+	MayBeAbsent  bool        // interfaces-optional=: those may come later
 	MyID         Identity    // unset: derived
 	Listen       netip.Addr  // invalid: all of Interfaces
 	OverrideMTU  int         // 0: computed
-	FragICMP     bool
+	FragICMP     FragICMP
 	HideTOS      bool
 	ForwardCtl   bool
 	RPFilter     int // -1: unchanged
@@ -120,9 +121,10 @@ type Setup struct {
 	SecretsFile string // empty: beside ipsec.conf
 	IPsecDir    string // empty: ipsec.d beside ipsec.conf
 
-	AllowLegacy bool // obsolete algorithms may be named by connections
-	AllowManual bool
-	SecretsWarn bool // secretsperm=warn: loose permissions are only a warning
+	AllowLegacy  bool // obsolete algorithms may be named by connections
+	AllowManual  bool
+	InboundClear bool // inbound-clear=allow: what arrives in the clear is not compared with the SPD
+	SecretsWarn  bool // secretsperm=warn: loose permissions are only a warning
 
 	IKEPort       uint16
 	NATPort       uint16
@@ -156,6 +158,17 @@ const (
 	UniqueNo
 	UniqueKeep  // the newcomer is refused
 	UniqueNever // even INITIAL_CONTACT is ignored
+)
+
+// FragICMP says what happens to packets too big for a tunnel that must not be
+// fragmented (freeswan.md 5.8).
+type FragICMP uint8
+
+// The values of fragicmp=.
+const (
+	FragYes    FragICMP = iota // the sender is told, the packet goes in outer fragments
+	FragNo                     // the sender is not told
+	FragStrict                 // the sender is told, the packet is dropped
 )
 
 // OEMode is oe=, see opportunistic.md section 13.
@@ -456,6 +469,7 @@ type End struct {
 	Updown  []string         // command and arguments; none: the built-in one
 	// Firewall is leftfirewall=: open the forwarding firewall while up.
 	Firewall bool
+	ProxyARP bool       // leftproxyarp=: answer ARP for the peer's addresses
 	SourceIP netip.Addr // leftsourceip=
 	IKEPort  uint16     // leftikeport=; 0: 500
 
