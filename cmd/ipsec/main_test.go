@@ -18,7 +18,7 @@ type result struct {
 	out, err string
 }
 
-// ipsec runs a command line on a gateway of its own, whose configuration
+// runIpsec runs a command line on a gateway of its own, whose configuration
 // directory it returns from gateway.
 func runIpsec(t *testing.T, args ...string) result {
 	t.Helper()
