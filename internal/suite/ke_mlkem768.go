@@ -10,7 +10,7 @@ import (
 // ML-KEM-768, FIPS 203, with the transform ID of draft-ietf-ipsecme-ikev2-mlkem.
 // As a KEM it is not symmetric: the initiator sends an encapsulation key, the
 // responder a ciphertext. It is meant as an additional key exchange (RFC 9370)
-// after a classical one, and is not among the defaults.
+// after a classical one, as DefaultIKEv2 has it.
 var mlkem768 = KE{
 	ID: 36, Name: "ml_kem_768",
 	Conf:   []string{"mlkem768", "ml_kem_768"},

@@ -14,6 +14,7 @@ import (
 //	aes128-sha1;modp1024         a semicolon before the group
 //	aes_gcm256-sha2_512-x25519   with an AEAD the hash names the PRF
 //	aes256gcm16-prfsha384-ecp384 strongSwan
+//	aes256gcm16-sha384-x25519-ke1_mlkem768 with an additional key exchange
 //	aes+3des-sha2-dh14           alternatives joined by +
 //
 // A cipher without a size means every size, 256 first. What a proposal leaves
@@ -111,6 +112,9 @@ func (p *parser) algorithm(i int, name string) (hash bool, err error) {
 			return false, nil
 		}
 	}
+	if rest, ok := strings.CutPrefix(strings.ToLower(name), "ke"); ok && strings.Contains(rest, "_") {
+		return false, p.additional(name, rest)
+	}
 	if k := KEByName(name); k != nil {
 		p.KE = append(p.KE, k)
 		return false, nil
@@ -146,6 +150,22 @@ func (p *parser) algorithm(i int, name string) (hash bool, err error) {
 	}
 	p.PRF = append(p.PRF, f)
 	return true, nil
+}
+
+// additional reads an additional key exchange as strongSwan writes it, ke1_ to
+// ke7_ before the method's name. rest is the word without "ke".
+func (p *parser) additional(name, rest string) error {
+	number, method, _ := strings.Cut(rest, "_")
+	n, err := strconv.Atoi(number)
+	k := KEByName(method)
+	if err != nil || n < 1 || n > NumAddKE || k == nil {
+		return p.unknown(name)
+	}
+	if p.Protocol != ProtoIKE {
+		return fmt.Errorf("%s: %s belongs in ike=", p.word, name)
+	}
+	p.AddKE[n-1] = append(p.AddKE[n-1], k)
+	return nil
 }
 
 // cipher reads a cipher with or without its key size.
@@ -219,6 +239,9 @@ func (p *parser) once() Proposal {
 	q := p.Proposal
 	q.Encr, q.PRF, q.Integ = once(q.Encr), once(q.PRF), once(q.Integ)
 	q.KE, q.ESN = once(q.KE), once(q.ESN)
+	for i := range q.AddKE {
+		q.AddKE[i] = once(q.AddKE[i])
+	}
 	return q
 }
 

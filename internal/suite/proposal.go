@@ -28,6 +28,11 @@ func (p Proposal) Offer(number uint8, spi []byte) Offer {
 	for _, esn := range p.ESN {
 		o.add(TypeESN, esnID(esn), 0)
 	}
+	for i, list := range p.AddKE {
+		for _, k := range list {
+			o.add(addKEType(i), k.ID, 0)
+		}
+	}
 	return o
 }
 
@@ -55,6 +60,11 @@ func (c Chosen) proposal() Proposal {
 	if c.Protocol != ProtoIKE {
 		p.ESN = []bool{c.ESN}
 	}
+	for i, k := range c.AddKE {
+		if k != nil {
+			p.AddKE[i] = []*KE{k}
+		}
+	}
 	return p
 }
 
@@ -73,7 +83,7 @@ func esnID(esn bool) uint16 {
 // WithoutKE is p for the Child SA that IKE_AUTH makes, which has no key
 // exchange of its own (RFC 7296, 1.2).
 func (p Proposal) WithoutKE() Proposal {
-	p.KE = nil
+	p.KE, p.AddKE = nil, [NumAddKE][]*KE{}
 	return p
 }
 
@@ -82,7 +92,7 @@ func (p Proposal) WithoutKE() Proposal {
 func (o Offer) WithoutKE() Offer {
 	var rest []Transform
 	for _, t := range o.Transforms {
-		if t.Type != TypeKE {
+		if t.Type != TypeKE && !t.Type.isAddKE() {
 			rest = append(rest, t)
 		}
 	}
@@ -118,6 +128,11 @@ func (p Proposal) Obsolete() []string {
 	for _, k := range p.KE {
 		note(k.Name, k.Obsolete)
 	}
+	for _, list := range p.AddKE {
+		for _, k := range list {
+			note(k.Name, k.Obsolete)
+		}
+	}
 	return out
 }
 
@@ -140,7 +155,7 @@ func (o Offer) String() string {
 }
 
 // listed is the order of transform types in text.
-var listed = []TransformType{TypeEncr, TypeInteg, TypePRF, TypeKE, TypeESN}
+var listed = []TransformType{TypeEncr, TypeInteg, TypePRF, TypeKE, 6, 7, 8, 9, 10, 11, 12, TypeESN}
 
 // String is like AES_GCM_16_256/PRF_HMAC_SHA2_384/X25519. The sequence numbers
 // of ESP and AH are shown when they are extended.
@@ -166,6 +181,9 @@ func (t TransformType) String() string {
 	case TypeESN:
 		return "sequence numbers"
 	}
+	if t.isAddKE() {
+		return fmt.Sprintf("additional key exchange %d", t-TypeAddKE1+1)
+	}
 	return fmt.Sprintf("transform type %d", uint8(t))
 }
 
@@ -185,11 +203,14 @@ func (p Protocol) String() string {
 // String is the IANA name in upper case with the key size, or type and number
 // for transforms that we do not implement.
 func (t Transform) String() string {
-	if t.ID == 0 && (t.Type == TypeInteg || t.Type == TypeKE) {
+	if t.ID == 0 && (t.Type == TypeInteg || t.Type == TypeKE || t.Type.isAddKE()) {
 		return "NONE"
 	}
-	name := ""
-	switch t.Type {
+	name, kind := "", t.Type
+	if kind.isAddKE() {
+		kind = TypeKE
+	}
+	switch kind {
 	case TypeEncr:
 		if e := EncrByID(t.ID); e != nil {
 			name = e.Name

@@ -69,10 +69,11 @@ func (p Proposal) meet(o Offer) (c Chosen, missing []TransformType) {
 	want(TypeKE, ok)
 	c.ESN, ok = p.pickESN(o)
 	want(TypeESN, ok)
+	missing = append(missing, p.pickAddKE(o, &c)...)
 	for _, t := range o.Transforms {
 		// RFC 7296, 3.3.6: a proposal with a type that we do not know is
 		// not acceptable.
-		if (t.Type < TypeEncr || t.Type > TypeESN) && !slices.Contains(missing, t.Type) {
+		if (t.Type < TypeEncr || t.Type > TypeESN) && !t.Type.isAddKE() && !slices.Contains(missing, t.Type) {
 			missing = append(missing, t.Type)
 		}
 	}

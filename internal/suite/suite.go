@@ -20,7 +20,14 @@ const (
 	TypeInteg TransformType = 3
 	TypeKE    TransformType = 4
 	TypeESN   TransformType = 5
+
+	// TypeAddKE1 is the first of the additional key exchanges, RFC 9370
+	// section 2.2; the others follow.
+	TypeAddKE1 TransformType = 6
 )
+
+// NumAddKE is how many additional key exchanges there may be.
+const NumAddKE = 7
 
 // Protocol is the IKEv2 security protocol identifier, RFC 7296 section 3.3.1.
 type Protocol uint8
@@ -128,6 +135,10 @@ type Proposal struct {
 	Integ    []*Integ // empty when all of Encr are AEADs
 	KE       []*KE    // for ESP and AH: PFS groups; empty means none
 	ESN      []bool   // ESP and AH only
+
+	// AddKE are the additional key exchanges, RFC 9370. An empty one is not
+	// wanted; one that is not empty is demanded.
+	AddKE [NumAddKE][]*KE
 }
 
 // Chosen is the outcome of a negotiation: one algorithm of each type.
@@ -138,4 +149,5 @@ type Chosen struct {
 	Integ    *Integ     // nil with an AEAD
 	KE       *KE        // nil without PFS
 	ESN      bool
+	AddKE    [NumAddKE]*KE // nil: not negotiated
 }
