@@ -38,6 +38,9 @@ type Options struct {
 	// NoIKE runs the data plane alone, for connections with manual keys: the
 	// ports of IKE stay closed and ipsec.secrets is not read.
 	NoIKE bool
+	// Ipsec is the path of the ipsec command, for leftupdown="ipsec _updown …";
+	// empty: scripts find it where commands are.
+	Ipsec string
 	Log   *slog.Logger
 }
 
@@ -104,22 +107,24 @@ func Start(ctx context.Context, o Options) (*Host, error) {
 		return nil, err
 	}
 	plane := newPlane(&file.Setup)
+	filter := newFilter(o.Log)
 	h := &Host{done: make(chan struct{}), listeners: map[chan Event]struct{}{}}
 	started := make(chan struct{})
 	h.daemon, err = pluto.New(pluto.Options{
 		Version: o.Version, RunDir: o.RunDir, NoIKE: o.NoIKE, Log: o.Log, Plane: plane, Host: machine,
+		Firewall: filter, Ipsec: o.Ipsec, ScriptEnv: scriptEnv(),
 		Config: func(path string) (*config.File, error) { return load(o.Confs, path) },
 		Keys:   newSecrets(o),
 		Report: h.publish,
 		Ready:  func() { close(started) },
 	})
 	if err != nil {
-		return nil, errors.Join(err, plane.Close(), machine.Close())
+		return nil, errors.Join(err, plane.Close(), machine.Close(), closeFilter(filter))
 	}
 	ctx, h.cancel = context.WithCancel(ctx)
 	go func() {
 		err := h.daemon.Run(ctx)
-		h.err = errors.Join(err, plane.Close(), machine.Close())
+		h.err = errors.Join(err, plane.Close(), machine.Close(), closeFilter(filter))
 		close(h.done)
 	}()
 	select {

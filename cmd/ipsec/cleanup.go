@@ -7,13 +7,14 @@ import (
 	"os"
 	"regexp"
 
+	"cygnet/internal/firewall"
 	"cygnet/internal/host"
 )
 
 var virtualName = regexp.MustCompile(`^ipsec[0-9]+$`)
 
 // cleanUp removes what a daemon that crashed has left: its devices, with the
-// routes into them, and its run-time files. Until then they make sure that
+// routes into them, its rules of the packet filter, and its run-time files. Until then they make sure that
 // nothing leaves in the clear.
 func (s *setup) cleanUp() error {
 	h, err := host.Open()
@@ -39,10 +40,26 @@ func (s *setup) cleanUp() error {
 			return fmt.Errorf("remove %s: %w", d, err)
 		}
 	}
-	for _, file := range []string{s.at.socket(), s.at.pidFile()} {
+	if err := removeRules(); err != nil {
+		return err
+	}
+	for _, file := range []string{s.at.socket(), s.at.pidFile(), s.at.infoFile()} {
 		if err := os.Remove(file); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
+	}
+	return nil
+}
+
+// removeRules removes our rules of the packet filter, where there is one.
+func removeRules() error {
+	f, err := firewall.New(firewall.Options{})
+	if err != nil {
+		return nil // no nftables, no rules
+	}
+	defer f.Close()
+	if err := f.Remove(); err != nil {
+		return fmt.Errorf("remove rules of the packet filter: %w", err)
 	}
 	return nil
 }

@@ -31,6 +31,8 @@ func commands() []*cobra.Command {
 		newKeycensor(),
 		newSecretcensor(),
 		demo.NewCommand(),
+		newUpdown(),
+		newShowdefaults(),
 		newMan(),
 	}
 	return append(list, shortVerbs()...)

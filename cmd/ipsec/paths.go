@@ -25,4 +25,5 @@ func where() places {
 func (p places) confFile() string { return filepath.Join(p.conf, "ipsec.conf") }
 func (p places) secrets() string  { return filepath.Join(p.conf, "ipsec.secrets") }
 func (p places) socket() string   { return filepath.Join(p.run, "pluto.ctl") }
+func (p places) infoFile() string { return filepath.Join(p.run, "ipsec.info") }
 func (p places) pidFile() string  { return filepath.Join(p.run, "pluto.pid") }

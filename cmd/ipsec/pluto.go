@@ -56,20 +56,26 @@ func runDaemon(ctx context.Context, at places, o daemonOptions, stderr io.Writer
 	if err != nil {
 		return fail(whack.ExitFailed, "%w", err)
 	}
-	if err := keepSecrets(setup.DumpDir); err != nil {
-		return fail(whack.ExitFailed, "%w", err)
-	}
 	// A reload that comes before we can serve it must not end us.
 	reload := make(chan os.Signal, 1)
 	signal.Notify(reload, syscall.SIGHUP)
 	log := slog.New(out)
-	h, err := cygnet.Start(ctx, cygnet.Options{Version: version(), Confs: at.conf, RunDir: at.run, NoIKE: o.noIKE, Log: log})
+	if err := keepSecrets(setup.DumpDir, log); err != nil {
+		return fail(whack.ExitFailed, "%w", err)
+	}
+	if !o.noIKE {
+		runHook(ctx, "prepluto", setup.PrePluto, log)
+	}
+	h, err := cygnet.Start(ctx, cygnet.Options{Version: version(), Confs: at.conf, RunDir: at.run, NoIKE: o.noIKE, Log: log, Ipsec: self()})
 	if err != nil {
 		log.Error(err.Error())
 		if o.background {
 			fmt.Fprintln(stderr, err)
 		}
 		return &exitError{code: plutoExit(err)}
+	}
+	if !o.noIKE {
+		runHook(ctx, "postpluto", setup.PostPluto, log)
 	}
 	for {
 		select {
@@ -131,11 +137,14 @@ func (journalWriter) Write(b []byte) (int, error) {
 
 // keepSecrets makes sure that no dump of our memory is written, nor read by
 // others, unless dumpdir= asks for one.
-func keepSecrets(dumpDir string) error {
+func keepSecrets(dumpDir string, log *slog.Logger) error {
+	var err error
 	if dumpDir != "" {
-		if err := os.Chdir(dumpDir); err != nil {
-			return nil // R12.9: reported by the kernel's absence of dumps, and ignored
+		if err = os.Chdir(dumpDir); err != nil { // R12.9: said, and ignored
+			log.Warn("dumpdir=: no core dumps will be written: " + err.Error())
 		}
+	}
+	if dumpDir != "" && err == nil {
 		return unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{Cur: unix.RLIM_INFINITY, Max: unix.RLIM_INFINITY})
 	}
 	if err := unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{}); err != nil {

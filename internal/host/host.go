@@ -65,7 +65,7 @@ type Interface struct {
 type DefaultRoute struct {
 	Device  string
 	Addr    netip.Addr // our address there
-	NextHop netip.Addr // invalid on a point-to-point link
+	NextHop netip.Addr // on a point-to-point link the peer, where that has an address
 }
 
 // Route sends a prefix into a tunnel device. A prefix of length 0 is set as

@@ -178,6 +178,9 @@ func (h *Linux) defaultRoute(r netlink.Route, link netlink.Link, v4 bool) (Defau
 	if a, ok := netip.AddrFromSlice(r.Gw); ok {
 		d.NextHop = a.Unmap()
 	}
+	if !d.NextHop.IsValid() {
+		d.NextHop = h.farEnd(link, v4)
+	}
 	if a, ok := netip.AddrFromSlice(r.Src); ok {
 		d.Addr = a.Unmap()
 		return d, nil
@@ -198,6 +201,24 @@ func (h *Linux) defaultRoute(r netlink.Route, link netlink.Link, v4 bool) (Defau
 		}
 	}
 	return d, nil
+}
+
+// farEnd is the peer's address on a point-to-point link, or invalid.
+func (h *Linux) farEnd(link netlink.Link, v4 bool) netip.Addr {
+	family := netlink.FAMILY_V6
+	if v4 {
+		family = netlink.FAMILY_V4
+	}
+	found, err := h.nl.AddrList(link, family)
+	if err != nil {
+		return netip.Addr{}
+	}
+	for _, a := range found {
+		if peer, ok := prefix(a.Peer); ok && !a.Peer.IP.Equal(a.IP) {
+			return peer.Addr()
+		}
+	}
+	return netip.Addr{}
 }
 
 // SetDevice implements Host.

@@ -181,6 +181,10 @@ func drainReplies(ch chan whack.Reply) iter.Seq[whack.Reply] {
 // reply hands a reply of the table to its waiter. One that does not read is
 // cut off.
 func (d *Daemon) reply(a connection.Reply) {
+	if a.Waiter == d.starting && a.Final && a.Waiter != 0 {
+		d.startNext()
+		return
+	}
 	ch := d.waiters[a.Waiter]
 	if ch == nil {
 		return

@@ -53,6 +53,9 @@ type Daemon struct {
 	datagrams chan underlay.Datagram
 	readers   sync.WaitGroup
 	workers   *workers
+	inLine    []string          // connections that plutowait= has not started yet
+	starting  uint64            // the waiter of the one it has
+	awaited   map[string]string // virtual devices that wait for a physical one, and why
 	rescanAt  time.Time
 	proxies   []host.Proxy  // addresses that we answer for
 	filterAt  time.Time     // when the packet filter is to be looked at; zero: it is in order
@@ -107,7 +110,7 @@ func New(o Options) (*Daemon, error) {
 	d := &Daemon{o: o, log: o.Log, commands: make(chan func()), ended: make(chan struct{}),
 		table: connection.NewTable(), machines: map[uint32]ike.Machine{}, bySPI: map[spiKey]ike.Machine{},
 		states: map[uint32]ike.State{}, datagrams: make(chan underlay.Datagram), debug: map[string]bool{},
-		waiters: map[uint64]chan whack.Reply{}, scriptDone: make(chan updown.Result), faults: map[faultKey]error{},
+		waiters: map[uint64]chan whack.Reply{}, scriptDone: make(chan updown.Result), awaited: map[string]string{}, faults: map[faultKey]error{},
 		loaded: map[string]*config.File{}}
 	d.scripts = d.newScripts()
 	d.cfg = &ikev2.Config{PAD: d.table, Rand: o.Rand, SPIs: spiSource{o.Plane}, NextSerial: d.nextSerial,
@@ -190,6 +193,7 @@ func (d *Daemon) startUp() error {
 		d.log.Info("listening for IKE messages")
 	}
 	d.started = true
+	d.noteDefaults()
 	d.notify("READY=1")
 	d.watch()
 	if d.o.Ready != nil {

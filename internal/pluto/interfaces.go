@@ -2,6 +2,7 @@ package pluto
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -33,8 +34,9 @@ type link struct {
 	done  chan struct{} // ends its reader
 }
 
-// attachAll attaches what interfaces= names and what is there. A device named
-// outright must be there (R19.1); a default route may come later.
+// attachAll attaches what interfaces= names and what is there. What is absent,
+// or has no address yet, is attached when it comes, unless
+// interfaces-optional=no: then the start fails (R19.1, R19.7).
 func (d *Daemon) attachAll() error {
 	have, err := d.o.Host.Interfaces()
 	if err != nil {
@@ -50,25 +52,44 @@ func (d *Daemon) attachAll() error {
 		}
 		phys := physical(i, defaults)
 		if phys == "" {
-			d.log.Warn("interfaces=%defaultroute, but there is no default route: waiting for one")
+			d.awaiting(i.Virtual, "interfaces=%defaultroute, but there is no default route")
 			continue
 		}
 		n := slices.IndexFunc(have, func(h host.Interface) bool { return h.Name == phys })
+		absent := ""
 		switch {
-		case n >= 0:
-			if err := d.attach(i.Virtual, have[n]); err != nil {
+		case n < 0:
+			absent = fmt.Sprintf("interfaces= names %s=%s, but there is no device %s", i.Virtual, phys, phys)
+		case len(have[n].Addrs) == 0: // the Ethernet beneath PPPoE, say (R12.4)
+			absent = fmt.Sprintf("interfaces= names %s=%s, but %s has no address", i.Virtual, phys, phys)
+		}
+		if absent != "" {
+			if !d.started && !d.file.Setup.MayBeAbsent {
+				return errors.New(absent)
+			}
+			d.awaiting(i.Virtual, absent)
+			continue
+		}
+		delete(d.awaited, i.Virtual)
+		if err := d.attach(i.Virtual, have[n]); err != nil {
+			if !d.started {
 				return err
 			}
-		case d.started:
-			d.debugf("control", "| %s is not there", phys)
-		default:
-			return fmt.Errorf("interfaces= names %s=%s, but there is no device %s", i.Virtual, phys, phys)
+			d.log.Error(err.Error())
 		}
 	}
 	if len(d.links) == 0 {
 		d.log.Warn("no public interfaces found")
 	}
 	return nil
+}
+
+// awaiting says, once, why a device is not attached yet.
+func (d *Daemon) awaiting(virtual, why string) {
+	if d.awaited[virtual] != why {
+		d.awaited[virtual] = why
+		d.log.Warn(why + ": waiting for it")
+	}
 }
 
 func physical(i config.Interface, defaults [2]host.DefaultRoute) string {
@@ -177,6 +198,7 @@ func (d *Daemon) rescan() {
 	for _, l := range slices.Clone(d.links) {
 		n := slices.IndexFunc(have, func(h host.Interface) bool { return h.Name == l.Physical })
 		if n >= 0 && l.is(have[n]) && !d.movedAway(l, defaults) {
+			l.nets = nets(have[n])
 			continue
 		}
 		changed = true
@@ -189,6 +211,8 @@ func (d *Daemon) rescan() {
 	if changed || len(d.links) != before {
 		d.reorient()
 	}
+	d.noteDefaults()
+	d.follow()
 }
 
 // is reports whether a device is still what l was attached to.

@@ -52,10 +52,15 @@ type memPlane struct {
 
 func (p *memPlane) Attach(a Attachment) (underlay.Underlay, error) {
 	dev, inside := tun.Pair(a.Virtual, "kernel")
-	p.mu.Lock()
-	p.inside = inside
-	p.mu.Unlock()
-	return p.wire, p.Plane.Attach(klips.Interface{Virtual: a.Virtual, Physical: a.Physical, TUN: dev, Underlay: p.wire, Addrs: a.Addrs})
+	wire := p.wire
+	if a.Virtual == "ipsec0" {
+		p.mu.Lock()
+		p.inside = inside
+		p.mu.Unlock()
+	} else { // a wire to nowhere
+		wire, _ = underlay.NewPair(a.Addrs, nil)
+	}
+	return wire, p.Plane.Attach(klips.Interface{Virtual: a.Virtual, Physical: a.Physical, TUN: dev, Underlay: wire, Addrs: a.Addrs})
 }
 
 // tap is a wire that can be cut.

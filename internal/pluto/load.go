@@ -196,10 +196,30 @@ func covers(left []netip.Prefix, desc *connection.Description) bool {
 // initiateAll brings up what auto=start says.
 func (d *Daemon) initiateAll() {
 	for _, c := range d.file.Conns {
-		if d.starts(c) {
+		if !d.starts(c) {
+			continue
+		}
+		if d.file.Setup.PlutoWait {
+			d.inLine = append(d.inLine, c.Name)
+		} else {
 			d.stepTable(connection.Up{Name: c.Name, Async: true})
 		}
 	}
+	d.startNext()
+}
+
+// startNext initiates the next of those that plutowait=yes has put in line,
+// once the one before is up or has failed for the first time (R12.17).
+func (d *Daemon) startNext() {
+	d.starting = 0
+	if len(d.inLine) == 0 || d.stopping {
+		return
+	}
+	name := d.inLine[0]
+	d.inLine = d.inLine[1:]
+	d.lastWaiter++
+	d.starting = d.lastWaiter
+	d.stepTable(connection.Up{Waiter: d.starting, Name: name})
 }
 
 // remember notes from which configuration a connection was loaded.

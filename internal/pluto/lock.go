@@ -133,6 +133,7 @@ func (d *Daemon) cleanUp() {
 	}
 	d.readers.Wait()
 	d.unfilter()
+	d.forgetDefaults()
 	if err := d.o.Host.SetProxies(nil); err != nil {
 		d.log.Error(err.Error())
 	}

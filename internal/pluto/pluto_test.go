@@ -9,7 +9,11 @@ import (
 	"testing"
 	"time"
 
+	"cygnet/internal/config"
+	"cygnet/internal/firewall"
 	"cygnet/internal/host"
+	"cygnet/internal/ipsec"
+	"cygnet/internal/keys"
 	"cygnet/internal/whack"
 )
 
@@ -371,6 +375,128 @@ func TestInterfaces(t *testing.T) {
 		}
 		if _, final := p.west.do(whack.OpUp, "net"); final.Code != 22 {
 			t.Errorf("up without interfaces: %+v", final)
+		}
+	})
+}
+
+// R19.1, R19.7, R12.4: a device that is absent or has no address is waited for,
+// and attached when it comes; a tunnel over another device notices nothing.
+func TestInterfacesComeAndGo(t *testing.T) {
+	inBubble(t, func(t *testing.T, p *pair) {
+		p.west.start("version 2.0\nconfig setup\n\tinterfaces=\"ipsec0=eth0 ipsec1=eth1\"\n" + tunnel("net", "auto=add"))
+		p.east.start(setup + tunnel("net", "auto=add"))
+		p.west.must(whack.OpUp, "net")
+		p.carries(t, "before")
+		if n := strings.Count(p.west.log.String(), "there is no device eth1: waiting for it"); n != 1 {
+			t.Errorf("eth1 is missed %d times:\n%s", n, p.west.log)
+		}
+		before := p.west.machine.Links
+		change := func(addrs ...netip.Prefix) {
+			links := append(slices.Clone(before), host.Interface{Name: "eth1", Index: 9, Up: true, MTU: 1500, Addrs: addrs})
+			p.west.machine.Change(links, p.west.machine.Defaults)
+			time.Sleep(time.Second)
+		}
+		change()
+		if !strings.Contains(p.west.log.String(), "eth1 has no address: waiting for it") {
+			t.Errorf("log: %s", p.west.log)
+		}
+		for _, a := range []string{"203.0.113.1/24", "203.0.113.7/24"} {
+			want := netip.MustParsePrefix(a)
+			change(want)
+			if addrs, _ := p.west.machine.Device("ipsec1"); len(addrs) != 1 || addrs[0] != want.Addr() {
+				t.Errorf("ipsec1 has %v, want %s\n%s", addrs, want, p.west.log)
+			}
+		}
+		p.west.machine.Change(before, p.west.machine.Defaults)
+		time.Sleep(time.Second)
+		if !strings.Contains(p.west.log.String(), "shutting down interface ipsec1/eth1 203.0.113.7") {
+			t.Errorf("log: %s", p.west.log)
+		}
+		p.carries(t, "after")
+		if n := p.west.states("IPsec SA established"); n != 1 {
+			t.Errorf("%d tunnels", n)
+		}
+	})
+}
+
+// R19.1 as it was: with interfaces-optional=no an absent device is an error.
+func TestInterfaceMustBeThere(t *testing.T) {
+	inBubble(t, func(t *testing.T, p *pair) {
+		g := p.west
+		g.write("version 2.0\nconfig setup\n\tinterfaces-optional=no\n\tinterfaces=ipsec0=eth9\n")
+		d, err := New(Options{Plane: g.plane, Host: g.machine, Keys: ring{keys.New(keys.Options{}), g},
+			Config: func(string) (*config.File, error) { return config.ParseText("ipsec.conf", g.conf), nil }})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := d.Run(t.Context()); err == nil || !strings.Contains(err.Error(), "there is no device eth9") {
+			t.Errorf("start with an absent device: %v", err)
+		}
+	})
+}
+
+// R12.17: with plutowait=yes one negotiation ends before the next begins; a
+// peer that is dead delays the others, and no more than that.
+func TestPlutoWait(t *testing.T) {
+	for wait, want := range map[string][]int{"no": {1, 2}, "yes": {0, 2}} {
+		inBubble(t, func(t *testing.T, p *pair) {
+			conns := tunnel("dead", "auto=start", "right=198.51.100.99", "rightid=@nobody", "keyingtries=1", "rightsubnet=10.9.0.0/24") +
+				tunnel("net", "auto=start") + tunnel("net2", "auto=start", "rightsubnet=10.3.0.0/24")
+			p.west.secrets += "@west @nobody : PSK \"another secret of two, long enough to be one\"\n"
+			p.east.start(setup + tunnel("net", "auto=add") + tunnel("net2", "auto=add", "rightsubnet=10.3.0.0/24"))
+			p.west.start(setup + "\tplutowait=" + wait + "\n" + conns)
+			time.Sleep(5 * time.Second)
+			if n := p.west.states("IPsec SA established"); n < want[0] || wait == "yes" && n != 0 {
+				t.Errorf("plutowait=%s: %d tunnels after 5 s, want at least %d", wait, n, want[0])
+			}
+			until(t, "the others", 10*time.Minute, func() bool { return p.west.states("IPsec SA established") == want[1] })
+		})
+	}
+}
+
+// R13.9, R18.6: forwarding is open, and the peer's address answered for, while
+// the connection is up; what is protected may neither come nor go in the clear.
+func TestFilterAndProxy(t *testing.T) {
+	inBubble(t, func(t *testing.T, p *pair) {
+		filter := &firewall.Fake{}
+		p.west.filter = filter
+		lan := host.Interface{Name: "eth1", Index: 3, Up: true, MTU: 1500, Addrs: []netip.Prefix{netip.MustParsePrefix("10.2.0.1/16")}}
+		p.west.machine.Links = append(p.west.machine.Links, lan)
+		conn := tunnel("net", "auto=route", "leftfirewall=yes", "leftproxyarp=yes", "rightsubnet=10.2.0.77/32")
+		p.east.start(setup + tunnel("net", "auto=add", "rightsubnet=10.2.0.77/32"))
+		p.west.start(setup + conn)
+		guard := firewall.Policy{Drop: true, Selector: ipsec.Selector{Src: netip.MustParsePrefix("10.1.0.0/24"), Dst: netip.MustParsePrefix("10.2.0.77/32")}}
+		check := func(when string, up bool) {
+			t.Helper()
+			time.Sleep(time.Second)
+			s := filter.State()
+			if open := slices.Contains(s.Forward, firewall.Pair{Device: "ipsec0", Local: guard.Src, Remote: guard.Dst}); open != up {
+				t.Errorf("%s: forwarding open: %v", when, open)
+			}
+			proxies := p.west.machine.Proxies()
+			if answered := slices.Contains(proxies, host.Proxy{Device: "eth1", Addr: guard.Dst.Addr()}); answered != up || len(proxies) > 1 {
+				t.Errorf("%s: answers for %v", when, proxies)
+			}
+			out := guard
+			out.Device = "eth0"
+			if !slices.Contains(s.Inbound, guard) || !slices.Contains(s.Outbound, out) {
+				t.Errorf("%s: inbound %v outbound %v", when, s.Inbound, s.Outbound)
+			}
+		}
+		check("routed", false)
+		p.west.must(whack.OpUp, "net")
+		check("up", true)
+		p.west.must(whack.OpDown, "net")
+		check("down", false)
+		p.west.must(whack.OpUp, "net")
+		p.west.stop()
+		if s := filter.State(); len(s.Forward)+len(s.Inbound)+len(s.Outbound) > 0 || len(p.west.machine.Proxies()) > 0 {
+			t.Errorf("left behind: %+v, %v", s, p.west.machine.Proxies())
+		}
+		p.west.start("version 2.0\nconfig setup\n\tinbound-clear=allow\n\tinterfaces=ipsec0=eth0\n" + conn)
+		time.Sleep(time.Second)
+		if s := filter.State(); len(s.Inbound) != 0 || len(s.Outbound) == 0 {
+			t.Errorf("inbound-clear=allow: %+v", s)
 		}
 	})
 }
