@@ -29,8 +29,8 @@ type Info struct {
 	LooseDir string // a directory on the way that others may write to
 }
 
-// unsafe says why a file must not hold secrets, and the mend; empty if it may.
-func (i Info) unsafe(name string) (why, mend string) {
+// Unsafe says why a file must not hold secrets, and the mend; empty if it may.
+func (i Info) Unsafe(name string) (why, mend string) {
 	switch {
 	case i.Symlink:
 		return "is a symbolic link", "put the file itself there"

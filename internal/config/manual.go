@@ -61,7 +61,7 @@ func (k *checker) exposedKeys() {
 	for _, id := range k.manualKeys() {
 		file := k.Keys[id].File
 		info, known := k.infos[file]
-		if why, mend := info.unsafe(file); known && why != "" {
+		if why, mend := info.Unsafe(file); known && why != "" {
 			text := "this file holds keys and " + why
 			k.warnOf("FW007", id, text, mend)
 			if k.Manual.Exposed == nil {

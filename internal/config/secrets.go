@@ -60,7 +60,7 @@ func (r *secretsReader) read(name string, from Pos, limit int) ([]byte, bool) {
 		r.fail(from, fmt.Sprintf("cannot read %q: %s", name, reason(err)), "")
 		return nil, false
 	}
-	if why, mend := info.unsafe(name); why != "" {
+	if why, mend := info.Unsafe(name); why != "" {
 		if !r.opts.Warn {
 			r.failOf("FW007", Pos{File: name}, "secrets file is not used: it "+why, mend)
 			return nil, false

@@ -8,6 +8,7 @@
 package keys
 
 import (
+	"crypto"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -38,6 +39,7 @@ type Options struct {
 type Ring struct {
 	opts  Options
 	table atomic.Pointer[[]entry] // nil: empty
+	certs atomic.Pointer[Certificates]
 }
 
 var _ ike.KeyStore = (*Ring)(nil)
@@ -93,11 +95,11 @@ var (
 
 // Sign implements ike.KeyStore.
 func (r *Ring) Sign(c *ike.Conn, octets []byte, hashes []uint16) (ike.Signature, error) {
-	e := r.private(c)
-	if e == nil {
-		return ike.Signature{}, fmt.Errorf("%w for %s", ErrNoPrivateKey, show(c.Local.ID))
+	key, err := r.signer(c)
+	if err != nil {
+		return ike.Signature{}, err
 	}
-	method, data, err := suite.SignDigital(rand.Reader, e.Private.Signer(), octets, hashes)
+	method, data, err := suite.SignDigital(rand.Reader, key, octets, hashes)
 	if err != nil {
 		return ike.Signature{}, fmt.Errorf("sign as %s: %w", show(c.Local.ID), err)
 	}
@@ -107,8 +109,20 @@ func (r *Ring) Sign(c *ike.Conn, octets []byte, hashes []uint16) (ike.Signature,
 	return ike.Signature{Method: method, Data: data}, nil
 }
 
-// private chooses the key of c's local end: the one whose public half the
-// configuration names (leftrsasigkey=, leftcert=), else the best entry.
+// signer chooses the key of c's local end: that of its certificate, if it has
+// one, and no other.
+func (r *Ring) signer(c *ike.Conn) (crypto.Signer, error) {
+	if file := c.Local.Certs.File; file != "" {
+		return r.certified(file)
+	}
+	if e := r.private(c); e != nil {
+		return e.Private.Signer(), nil
+	}
+	return nil, fmt.Errorf("%w for %s", ErrNoPrivateKey, show(c.Local.ID))
+}
+
+// private chooses among the entries: the one whose public half the
+// configuration names (leftrsasigkey=), else the best.
 func (r *Ring) private(c *ike.Conn) *entry {
 	table := r.entries()
 	for _, k := range c.Local.Keys {
@@ -124,7 +138,7 @@ func (r *Ring) private(c *ike.Conn) *entry {
 // Public implements ike.KeyStore. Keys are bound to the identity of the
 // connection's remote end; for any other there are none.
 func (r *Ring) Public(c *ike.Conn, remote ike.ID) ([]ike.PublicKey, error) {
-	if !c.Remote.ID.IsZero() && !c.Remote.ID.Equal(remote) {
+	if !c.Remote.ID.Admits(remote) {
 		return nil, fmt.Errorf("connection %s has keys of %s, not of %s", c.Title(), show(c.Remote.ID), show(remote))
 	}
 	if len(c.Remote.Keys) == 0 {

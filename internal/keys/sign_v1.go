@@ -12,11 +12,11 @@ var _ ike.HashSigner = (*Ring)(nil)
 
 // SignHash implements ike.HashSigner: the RSA signature of IKEv1.
 func (r *Ring) SignHash(c *ike.Conn, hash []byte) ([]byte, error) {
-	e := r.private(c)
-	if e == nil {
-		return nil, fmt.Errorf("%w for %s", ErrNoPrivateKey, show(c.Local.ID))
+	key, err := r.signer(c)
+	if err != nil {
+		return nil, err
 	}
-	sig, err := suite.SignHash(rand.Reader, e.Private.Signer(), hash)
+	sig, err := suite.SignHash(rand.Reader, key, hash)
 	if err != nil {
 		return nil, fmt.Errorf("sign as %s: %w", show(c.Local.ID), err)
 	}
