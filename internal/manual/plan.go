@@ -83,8 +83,6 @@ func (b *planner) permitted() *config.Problem {
 		return b.problem("spi", "manual keying is forbidden by allow-manual=no in config setup", "")
 	case m.SPI == 0 && m.SPIBase == 0:
 		return b.problem("spi", "manual keying needs spi or spibase", "spi=0x200, another one for each connection")
-	case m.SPI != 0 && m.SPIBase != 0:
-		return b.problem("spibase", "both spi and spibase are given", "")
 	case m.ESP == "" && m.AH == "":
 		return b.problem("esp", "manual keying needs esp or ah", "such as esp=aes128-sha2_256")
 	case !b.p.Desc.Remote.Addr.IsValid() || b.p.Desc.Remote.Addr.IsUnspecified():
@@ -250,7 +248,7 @@ func (b *planner) policies(a ipsec.Action) {
 func (b *planner) warn() {
 	text := fmt.Sprintf("connection %q has static keys: they are never changed, and whoever learns them reads all traffic of the past", b.c.Name)
 	if names := b.obsolete(); len(names) > 0 {
-		text += "; " + strings.Join(names, " and ") + " are obsolete"
+		text += "; obsolete: " + strings.Join(names, ", ")
 	}
 	b.p.Warnings = append(b.p.Warnings, *b.problem("spi", text, "use automatic keying where the peer can"))
 	if b.c.Manual.Example {

@@ -1,6 +1,7 @@
 package manual
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -23,10 +24,20 @@ func ParseESP(text string) (Suite, error) {
 	if len(words) > 0 && (words[0] == "des" || words[0] == "des_cbc" || words[0] == "des64") {
 		return Suite{}, fmt.Errorf("%q: single DES is broken and not available", text)
 	}
-	p, err := single(suite.ParseESP(text))
+	// The parser of proposals fills in integrity algorithms where none is
+	// written, and takes the length of an ICV for the cipher's where that has
+	// several.
+	integ := slices.IndexFunc(words, func(w string) bool { return suite.IntegByName(w) != nil })
+	name := text
+	if n := len(words); integ > 0 && integ == n-2 && words[n-1] == fmt.Sprint(suite.IntegByName(words[integ]).ICV*8) {
+		name = strings.Join(words[:n-1], "-")
+	}
+	p, err := single(suite.ParseESP(name))
 	switch {
 	case err != nil:
 		return Suite{}, err
+	case integ > 0 && len(p.Integ) > 1:
+		return Suite{}, errAlternatives
 	case p.AEAD():
 		return Suite{}, fmt.Errorf("%q: a counter cipher repeats its nonces when keys are static, and then shows what it hides (RFC 8221, 3)", text)
 	}
@@ -39,9 +50,7 @@ func ParseESP(text string) (Suite, error) {
 			s.Sizes = append(s.Sizes, c.Bits)
 		}
 	}
-	// The parser of proposals fills in an integrity algorithm where none is
-	// written.
-	if slices.ContainsFunc(words[1:], func(w string) bool { return suite.IntegByName(w) != nil }) {
+	if integ > 0 {
 		s.Integ = p.Integ[0]
 	}
 	return s, nil
@@ -51,11 +60,16 @@ func ParseESP(text string) (Suite, error) {
 func ParseAH(text string) (Suite, error) {
 	name := strings.TrimPrefix(strings.TrimPrefix(strings.ToLower(text), "hmac-"), "hmac_")
 	p, err := single(suite.ParseAH(name))
-	if err != nil {
+	switch {
+	case err != nil:
 		return Suite{}, err
+	case len(p.Integ) > 1:
+		return Suite{}, errAlternatives
 	}
 	return Suite{Integ: p.Integ[0]}, nil
 }
+
+var errAlternatives = errors.New("several alternatives, but nothing is negotiated: name one")
 
 // single refuses what only a negotiation could make sense of.
 func single(list []suite.Proposal, err error) (suite.Proposal, error) {
@@ -64,8 +78,8 @@ func single(list []suite.Proposal, err error) (suite.Proposal, error) {
 	}
 	p := list[0]
 	switch {
-	case len(list) > 1 || len(p.Integ) > 1:
-		return p, fmt.Errorf("several alternatives, but nothing is negotiated: name one")
+	case len(list) > 1:
+		return p, errAlternatives
 	case len(p.KE) > 0:
 		return p, fmt.Errorf("key exchange %s, but nothing is negotiated", p.KE[0].Name)
 	case len(p.ESN) == 1 && p.ESN[0]:

@@ -159,18 +159,19 @@ func (c *Change) script(p *Plan, verbs ...string) {
 	}
 }
 
-// Names lists the connections by hand that are up, in the order they came.
-func (t Table) Names() []string {
-	var list []string
+// UpNow lists the connections by hand that are up, as this machine sees them.
+func (t Table) UpNow() []*connection.Description {
+	var list []*connection.Description
 	for _, c := range t.conns {
 		if c.up {
-			list = append(list, c.plan.Desc.Name)
+			list = append(list, c.plan.Desc)
 		}
 	}
 	return list
 }
 
-// Routed lists the connections by hand that are routed or up, likewise.
+// Routed lists the connections by hand that are routed or up, in the order they
+// came.
 func (t Table) Routed() []string {
 	var list []string
 	for _, c := range t.conns {

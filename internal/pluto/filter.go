@@ -65,6 +65,11 @@ func (d *Daemon) openPairs() []firewall.Pair {
 			}
 		}
 	}
+	for _, c := range d.hand.table.UpNow() {
+		if c.Firewall && !c.Local.Host {
+			list = append(list, pairsOf(c.Virtual, c.Local.TS, c.Remote.TS)...)
+		}
+	}
 	return list
 }
 

@@ -42,6 +42,13 @@ func (d *Daemon) wantedProxies() []host.Proxy {
 			}
 		}
 	}
+	for _, c := range d.hand.table.UpNow() {
+		for _, ts := range c.Remote.TS {
+			if c.ProxyARP {
+				addrs = append(addrs, addresses(ts.Prefixes())...)
+			}
+		}
+	}
 	if len(addrs) == 0 {
 		return nil
 	}
