@@ -649,9 +649,11 @@ func TestAdv_V1_19(t *testing.T) {
 // V1-22: NAT-D payloads in the wrong number, of the wrong length, or twisted.
 func TestAdv_V1_22(t *testing.T) {
 	for name, change := range map[string]func(ps wire.Payloads) []wire.Payload{
-		"none":   func(ps wire.Payloads) []wire.Payload { return ps[:2] },
-		"one":    func(ps wire.Payloads) []wire.Payload { return ps[:3] },
-		"length": func(ps wire.Payloads) []wire.Payload { return append(ps[:2], wire.NATD{Hash: []byte{1}}, wire.NATD{Hash: []byte{2}}) },
+		"none": func(ps wire.Payloads) []wire.Payload { return ps[:2] },
+		"one":  func(ps wire.Payloads) []wire.Payload { return ps[:3] },
+		"length": func(ps wire.Payloads) []wire.Payload {
+			return append(ps[:2], wire.NATD{Hash: []byte{1}}, wire.NATD{Hash: []byte{2}})
+		},
 		"many": func(ps wire.Payloads) []wire.Payload {
 			for range 40 {
 				ps = append(ps, ps[2])

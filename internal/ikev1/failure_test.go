@@ -46,16 +46,26 @@ func TestFailures(t *testing.T) {
 		{"no public key", func(p *pair) { p.useRSA(); p.west.public = nil }, ike.ReasonAuth, "no RSA public key known for '@east'", ""},
 		{"phase 2 proposal", func(p *pair) { p.east.conns[0].ESP = withKE(parsed(suite.ParseESP, "aes128-sha1"), 14) }, ike.ReasonProposal,
 			"the peer refuses the IPsec SA: NO-PROPOSAL-CHOSEN", "no acceptable Proposal in IPsec SA"},
-		{"phase 2 group", func(p *pair) { p.west.conns[0].ESP = withKE(p.west.conns[0].ESP, 14); p.east.conns[0].IKE[0].KE = append(p.east.conns[0].IKE[0].KE, suite.KEByID(19)); p.west.conns[0].IKE = parsed(suite.ParseIKE, "aes256-sha2_256-ecp256"); p.west.conns[0].ESP[0].KE = []*suite.KE{suite.KEByID(15)} }, ike.ReasonProposal,
+		{"phase 2 group", func(p *pair) {
+			p.west.conns[0].ESP = withKE(p.west.conns[0].ESP, 14)
+			p.east.conns[0].IKE[0].KE = append(p.east.conns[0].IKE[0].KE, suite.KEByID(19))
+			p.west.conns[0].IKE = parsed(suite.ParseIKE, "aes256-sha2_256-ecp256")
+			p.west.conns[0].ESP[0].KE = []*suite.KE{suite.KEByID(15)}
+		}, ike.ReasonProposal,
 			"NO-PROPOSAL-CHOSEN", "policy does not allow group"},
 		{"mode", func(p *pair) { p.hosts(); p.east.conns[0].Mode = ipsec.Transport }, ike.ReasonProposal, "NO-PROPOSAL-CHOSEN", "the connection is for transport mode"},
-		{"nets", func(p *pair) { p.east.conns[0].Local.TS[0] = ipsec.TSOf(netip.MustParsePrefix("192.168.201.0/24"), 0, ipsec.Ports{}) }, ike.ReasonTS,
+		{"nets", func(p *pair) {
+			p.east.conns[0].Local.TS[0] = ipsec.TSOf(netip.MustParsePrefix("192.168.201.0/24"), 0, ipsec.Ports{})
+		}, ike.ReasonTS,
 			"INVALID-ID-INFORMATION", "cannot respond to IPsec SA request because no connection is known for 192.168.200.0/24===202.202.202.202[@east]...101.101.101.101[@west]===192.168.100.0/24"},
 		{"several nets", func(p *pair) { c := p.west.conns[0]; c.Local.TS = append(c.Local.TS, c.Local.TS[0]) }, ike.ReasonTS, "write one connection for each", ""},
 		{"range", func(p *pair) { p.west.conns[0].Local.TS[0].Start = p.west.conns[0].Local.TS[0].Start.Next() }, ike.ReasonTS, "is not one", ""},
 		{"no SPI at the initiator", func(p *pair) { p.west.noSPI = true }, ike.ReasonPlane, "the data plane gives no SPI", ""},
 		{"no SPI at the responder", func(p *pair) { p.east.noSPI = true }, ike.ReasonProposal, "NO-PROPOSAL-CHOSEN", "the data plane gives no SPI"},
-		{"no bundles", func(p *pair) { p.both(func(c *ike.Conn) { c.AH = parsed(suite.ParseAH, "sha1") }); p.west.cfg.Bundles = false }, ike.ReasonPlane, "no AH around ESP", ""},
+		{"no bundles", func(p *pair) {
+			p.both(func(c *ike.Conn) { c.AH = parsed(suite.ParseAH, "sha1") })
+			p.west.cfg.Bundles = false
+		}, ike.ReasonPlane, "no AH around ESP", ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			p := newPair(t, 40)

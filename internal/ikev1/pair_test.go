@@ -517,3 +517,5 @@ func (p *pair) useNAT() {
 	c.Remote.Addr = netip.IPv4Unspecified()
 	p.both(func(c *ike.Conn) { c.Encap = ike.Auto })
 }
+
+func ipPort(a netip.AddrPort, port uint16) netip.AddrPort { return netip.AddrPortFrom(a.Addr(), port) }
