@@ -37,9 +37,9 @@ func isFragment(msg []byte) bool {
 }
 
 // assemble takes one fragment and returns the message that it completes.
-func (s *step) assemble(in inbound) (wire.Payloads, error) {
+func (s *step) assemble(in inbound) (opened, error) {
 	if !s.fragments {
-		return nil, errFragment{"fragments were not agreed on"}
+		return opened{}, errFragment{"fragments were not agreed on"}
 	}
 	a := &s.asking
 	if in.Response() {
@@ -49,22 +49,22 @@ func (s *step) assemble(in inbound) (wire.Payloads, error) {
 		*a = assembly{} // of an exchange that is over
 	}
 	if err := a.wants(in.msg); err != nil {
-		return nil, err
+		return opened{}, err
 	}
 	f, err := wire.OpenFragment(in.msg, s.opener)
 	if err != nil {
-		return nil, err
+		return opened{}, err
 	}
 	if err := a.put(in.MessageID, f); err != nil {
-		return nil, err
+		return opened{}, err
 	}
 	if a.have < len(a.pieces) {
 		a.until = s.now.Add(assemblyLife)
-		return nil, errMore{}
+		return opened{}, errMore{}
 	}
-	next, plain := a.next, concat(a.pieces...)
+	whole := opened{a.next, concat(a.pieces...)}
 	*a = assembly{}
-	return wire.Decode(in.Header, next, plain)
+	return whole, nil
 }
 
 // wants looks at a fragment before its integrity is checked, which is dear.
@@ -118,9 +118,13 @@ func (s *step) repeats(in inbound) bool {
 	if f, ok := m.Payloads[0].(wire.SKF); !ok || f.Number != 1 {
 		return false
 	}
-	if _, err := wire.OpenFragment(in.msg, s.opener); err != nil {
-		s.icvFailures.take(s.now, icvBurst, icvPerSec)
-		return false
+	for _, c := range []wire.SKCipher{s.opener, s.openerBefore} {
+		if c != nil {
+			if _, err := wire.OpenFragment(in.msg, c); err == nil {
+				return true
+			}
+		}
 	}
-	return true
+	s.icvFailures.take(s.now, icvBurst, icvPerSec)
+	return false
 }

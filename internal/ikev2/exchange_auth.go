@@ -23,7 +23,7 @@ func (s *step) startAuth() {
 	idi := wire.NewIDi(c.Local.ID)
 	s.startJob(ike.Prove{
 		Conn: c, Method: c.Local.Auth[0], PRF: s.chosen.PRF, Local: c.Local.ID, Remote: c.Remote.ID, Hashes: s.hs.hashes,
-		Octets: signedOctets(s.chosen.PRF, s.hs.request, s.hs.nr, s.keys.pi, idi.Body()),
+		Octets: s.initiatorOctets(idi.Body()),
 	}, func(s *step, result any, err error) {
 		if err != nil {
 			s.fail(&ike.Failure{Reason: ike.ReasonAuth, Why: err.Error()})
@@ -66,7 +66,11 @@ func (s *step) authResponse(in inbound) {
 		s.fail(s.authRefused(n))
 		return
 	}
-	idr, _ := in.IDr()
+	idr, hasID := in.IDr()
+	if !hasID {
+		s.authFailed(&ike.Failure{Reason: ike.ReasonProtocol, Why: "the peer answered IKE_AUTH without IDr"})
+		return
+	}
 	c := s.conn
 	if want := c.Remote.ID; want.Kind != ike.IDNone && !want.Equal(idr.ID) {
 		s.notThem(fmt.Sprintf("we require peer to have ID '%s', but peer declares '%s'", want, idr.ID), want.String(), idr.ID.String())
@@ -79,7 +83,7 @@ func (s *step) authResponse(in inbound) {
 	s.remoteID = idr.ID
 	s.startJob(ike.Verify{
 		Conn: c, PRF: s.chosen.PRF, Local: s.localID, Remote: idr.ID,
-		Octets: signedOctets(s.chosen.PRF, s.hs.response, s.hs.ni, s.keys.pr, idr.Body()),
+		Octets: s.responderOctets(idr.Body()),
 		Auth:   ike.Signature{Method: auth.Method, Data: auth.Data},
 	}, func(s *step, result any, err error) {
 		if err != nil {
@@ -143,8 +147,12 @@ func (s *step) initiatorUp(in inbound) {
 //	--> HDR, SK {IDi, [CERT,] [CERTREQ,] [IDr,] AUTH, SAi2, TSi, TSr}
 //	<-- HDR, SK {IDr, AUTH, SAr2, TSi, TSr}
 func (s *step) authRequest(in inbound) {
+	idi, hasID := in.IDi()
+	if !hasID || len(s.hs.mid.left) > 0 {
+		s.fatal(&ike.NotifyError{Type: ike.NotifyInvalidSyntax, Why: "IKE_AUTH without IDi, or before all additional key exchanges"})
+		return
+	}
 	s.state = stateAuthR
-	idi, _ := in.IDi()
 	auth, hasAuth := in.AUTH()
 	if !hasAuth {
 		s.refuseAuth(&ike.Failure{Reason: ike.ReasonAuth, Why: "the peer asks for EAP, which no connection allows"})
@@ -167,7 +175,7 @@ func (s *step) authRequest(in inbound) {
 	s.hs.ask = in
 	s.startJob(ike.Verify{
 		Conn: c, PRF: s.chosen.PRF, Local: s.localID, Remote: idi.ID,
-		Octets: signedOctets(s.chosen.PRF, s.hs.request, s.hs.nr, s.keys.pi, idi.Body()),
+		Octets: s.initiatorOctets(idi.Body()),
 		Auth:   ike.Signature{Method: auth.Method, Data: auth.Data},
 	}, func(s *step, result any, err error) {
 		if err != nil {
@@ -208,7 +216,7 @@ func (s *step) caller(peer, want ike.ID, method ike.AuthMethod) (*ike.Conn, *ike
 // allowed reports whether a connection would have chosen what was chosen when
 // only addresses were known.
 func (s *step) allowed(c *ike.Conn) bool {
-	_, _, no := chooseIKE(c, []suite.Offer{s.chosen.Offer(1, nil)}, s.chosen.KE.ID)
+	_, _, no := chooseIKE(c.IKE, []suite.Offer{s.chosen.Offer(1, nil)}, s.chosen.KE.ID)
 	return no == nil
 }
 
@@ -219,7 +227,7 @@ func (s *step) refuseUnknown(auth wire.AUTH, idi wire.IDi, why *ike.Failure) {
 	c := s.conn // the one that IKE_SA_INIT was answered for
 	s.startJob(ike.Verify{
 		Conn: c, PRF: s.chosen.PRF, Local: c.Local.ID, Remote: c.Remote.ID,
-		Octets: signedOctets(s.chosen.PRF, s.hs.request, s.hs.nr, s.keys.pi, idi.Body()),
+		Octets: s.initiatorOctets(idi.Body()),
 		Auth:   ike.Signature{Method: auth.Method, Data: auth.Data},
 	}, func(s *step, _ any, _ error) { s.refuseAuth(why) })
 }
@@ -242,7 +250,7 @@ func (s *step) proveResponder() {
 	idr := wire.NewIDr(c.Local.ID)
 	s.startJob(ike.Prove{
 		Conn: c, Method: c.Local.Auth[0], PRF: s.chosen.PRF, Local: s.localID, Remote: s.remoteID, Hashes: s.hs.hashes,
-		Octets: signedOctets(s.chosen.PRF, s.hs.response, s.hs.ni, s.keys.pr, idr.Body()),
+		Octets: s.responderOctets(idr.Body()),
 	}, func(s *step, result any, err error) {
 		if err != nil {
 			s.refuseAuth(&ike.Failure{Reason: ike.ReasonAuth, Why: err.Error()})

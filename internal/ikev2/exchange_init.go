@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"cygnet/internal/ike"
@@ -17,6 +18,7 @@ type handshake struct {
 	ni, nr            []byte
 	request, response []byte   // the IKE_SA_INIT messages, which AUTH covers
 	hashes            []uint16 // the peer's SIGNATURE_HASH_ALGORITHMS
+	mid               intermediate
 
 	// Initiator.
 	trigger   *ipsec.Flow
@@ -85,6 +87,9 @@ func (s *step) sendInit() {
 	ps = append(ps, hashesNotify())
 	if s.mayFragment() {
 		ps = append(ps, wire.NewNotify(ike.NotifyFragmentationSupported, nil))
+	}
+	if slices.ContainsFunc(s.conn.IKE, suite.Proposal.Hybrid) {
+		ps = append(ps, wire.NewNotify(ike.NotifyIntermediateSupported, nil))
 	}
 	h := ike.Header{SPIi: s.spiI, Major: ike.Version2, Exchange: ike.SAInit, Flags: ike.FlagInitiator}
 	hs.request = wire.Append(nil, h, ps...)
@@ -159,6 +164,9 @@ func (s *step) acceptInit(in inbound, ps wire.Payloads) {
 	if err == nil && (chosen.KE != hs.group || ke.Group != hs.group.ID) {
 		err = errGroup
 	}
+	if err == nil && len(chosen.Additional()) > 0 && !says(ps, ike.NotifyIntermediateSupported) {
+		err = errNoIntermediate
+	}
 	if err == nil {
 		err = checkNonce(chosen.PRF, nonce.Data)
 	}
@@ -188,7 +196,8 @@ func (s *step) acceptInit(in inbound, ps wire.Payloads) {
 		if s.encap {
 			s.float()
 		}
-		s.startAuth()
+		hs.mid.left = chosen.Additional()
+		s.goOn()
 	})
 }
 
@@ -244,7 +253,11 @@ func greet(conns []*ike.Conn, in inbound) (*greeting, *no) {
 	nonce, _ := in.Nonce()
 	var last *no
 	for _, c := range conns {
-		chosen, o, no := chooseIKE(c, sa.Proposals, ke.Group)
+		ours := c.IKE
+		if !says(in.Payloads, ike.NotifyIntermediateSupported) {
+			ours = suite.Classical(ours)
+		}
+		chosen, o, no := chooseIKE(ours, sa.Proposals, ke.Group)
 		if no != nil {
 			if last == nil || no.Type == ike.NotifyInvalidKEPayload && last.Type != no.Type {
 				last = no
@@ -263,11 +276,11 @@ func greet(conns []*ike.Conn, in inbound) (*greeting, *no) {
 // chooseIKE picks the algorithms of an IKE SA. The group of the peer's KE
 // payload is taken if it is acceptable; otherwise INVALID_KE_PAYLOAD names the
 // one to take.
-func chooseIKE(c *ike.Conn, theirs []suite.Offer, group uint16) (suite.Chosen, suite.Offer, *no) {
-	if chosen, o, err := suite.Select(onlyGroup(c.IKE, c.IKE, group), theirs); err == nil {
+func chooseIKE(ours []suite.Proposal, theirs []suite.Offer, group uint16) (suite.Chosen, suite.Offer, *no) {
+	if chosen, o, err := suite.Select(onlyGroup(ours, ours, group), theirs); err == nil {
 		return chosen, o, nil
 	}
-	chosen, o, err := suite.Select(c.IKE, theirs)
+	chosen, o, err := suite.Select(ours, theirs)
 	if err == nil && chosen.KE == nil {
 		err = errNoKE
 	}
@@ -310,6 +323,7 @@ func (s *step) answerInit(g *greeting, giveUp time.Time) {
 			s.fail(&ike.Failure{Reason: ike.ReasonOther, Why: err.Error()})
 			return
 		}
+		s.hs.mid.left = g.chosen.Additional()
 		s.natDetect(0, g.in.Payloads)
 		s.fragments = s.mayFragment() && says(g.in.Payloads, ike.NotifyFragmentationSupported)
 		s.win.answered(datagrams{s.hs.response})
@@ -334,6 +348,9 @@ func (s *step) initResponse(g *greeting, public []byte) []byte {
 	}
 	if says(g.in.Payloads, ike.NotifyFragmentationSupported) && s.mayFragment() {
 		ps = append(ps, wire.NewNotify(ike.NotifyFragmentationSupported, nil))
+	}
+	if len(g.chosen.Additional()) > 0 {
+		ps = append(ps, wire.NewNotify(ike.NotifyIntermediateSupported, nil))
 	}
 	h := ike.Header{SPIi: s.spiI, SPIr: s.spiR, Major: ike.Version2, Exchange: ike.SAInit, Flags: ike.FlagResponse}
 	return wire.Append(nil, h, ps...)

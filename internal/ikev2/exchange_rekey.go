@@ -122,8 +122,9 @@ func (t *rekeyTask) check(s *step, ps wire.Payloads) (suite.Chosen, uint64, erro
 }
 
 var (
-	errGroup = errors.New("the key exchange is not the one that was chosen")
-	errNoSPI = errors.New("no SPI for the new IKE SA")
+	errGroup          = errors.New("the key exchange is not the one that was chosen")
+	errNoIntermediate = errors.New("additional key exchanges were chosen without INTERMEDIATE_EXCHANGE_SUPPORTED")
+	errNoSPI          = errors.New("no SPI for the new IKE SA")
 )
 
 func ikeSPI(o suite.Offer) (uint64, error) {
@@ -314,7 +315,7 @@ func (s *step) rekeyIKERequest(in inbound) {
 	sa, _ := in.SA()
 	ke, _ := in.KE()
 	nonce, _ := in.Nonce()
-	chosen, o, no := chooseIKE(s.conn, sa.Proposals, ke.Group)
+	chosen, o, no := chooseIKE(s.conn.IKE, sa.Proposals, ke.Group)
 	if no != nil {
 		s.refuse(no.NotifyError)
 		s.note("refused to rekey the IKE SA: %s", no.why.Why)

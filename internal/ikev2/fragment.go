@@ -17,15 +17,15 @@ func says(ps wire.Payloads, kind uint16) bool {
 // fragmentRoom is how long a datagram of ours may be, without the headers of IP
 // and UDP and the non-ESP marker.
 func (s *SA) fragmentRoom() int {
-	size := defaultFragment
+	size, ip := defaultFragment6, 40
+	if s.remote.Addr().Unmap().Is4() {
+		size, ip = defaultFragment4, 20
+	}
 	if s.conn != nil && s.conn.FragmentSize > 0 {
 		size = max(s.conn.FragmentSize, leastFragment)
 	}
 	const udp, marker = 8, 4
-	if s.remote.Addr().Unmap().Is4() {
-		return size - 20 - udp - marker
-	}
-	return size - 40 - udp - marker
+	return size - ip - udp - marker
 }
 
 // cut protects a message in fragments, RFC 7383 section 2.5, if it is too long

@@ -356,16 +356,16 @@ func TestAdv_FRG_16_VectorVA(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := &step{SA: &SA{fragments: true, opener: i}, now: epoch}
-	var ps wire.Payloads
+	var whole opened
 	for n := 2; n >= 1; n-- {
 		msg := h.get(fmt.Sprintf("m3_frag%d", n))
 		head, err := ike.ParseHeader(msg)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if ps, err = s.assemble(inbound{Header: head, msg: msg}); (err == nil) != (n == 1) {
+		if whole, err = s.assemble(inbound{Header: head, msg: msg}); (err == nil) != (n == 1) {
 			t.Fatal(err)
 		}
 	}
-	equal(t, "m3", wire.AppendPayloads(nil, ps), h.get("m3_inner"))
+	equal(t, "m3", whole.plain, h.get("m3_inner"))
 }

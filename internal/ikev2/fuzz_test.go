@@ -44,6 +44,9 @@ func FuzzStep(f *testing.F) {
 	add(stateUp, ike.Informational, false, wire.NewNotify(ike.NotifyAuthenticationFailed, nil))
 	add(stateUp, ike.CreateChild, false, append([]wire.Payload{wire.NotifySA(ike.NotifyRekeySA, suite.ProtoESP, 0x16001)}, plausible(ike.CreateChild, false)...)...)
 	add(stateUp, ike.CreateChild, false, saPayload(suite.DefaultIKE(), make([]byte, 8)), wire.Nonce{Data: make([]byte, 32)}, wire.KE{Group: 31, Data: make([]byte, 32)})
+	add(stateMidI, ike.Intermediate, true, wire.KE{Group: 36, Data: make([]byte, 1088)})
+	add(stateMidI, ike.Intermediate, true, wire.NewNotify(ike.NotifyInvalidSyntax, nil))
+	add(stateInitR, ike.Intermediate, false, wire.KE{Group: 36, Data: make([]byte, 1184)})
 	f.Fuzz(func(t *testing.T, st, exchange uint8, response bool, first uint8, plain []byte, sealed bool) {
 		if len(plain) > 60000 {
 			return

@@ -12,7 +12,7 @@ import (
 // replaces.
 func (s *step) up(rekeyed uint32, initialContact bool) {
 	s.state = stateUp
-	s.hs = nil
+	s.hs, s.openerBefore = nil, nil
 	s.ready()
 	s.isUp = true
 	s.report(ike.IKEUp{
@@ -117,6 +117,7 @@ func (s *step) forget() {
 	s.keys.wipe()
 	clear(s.jobs)
 	s.hs = nil
+	s.openerBefore = nil
 	s.asking, s.answering = assembly{}, assembly{}
 	s.leaveGate()
 }
@@ -169,7 +170,7 @@ func (s *step) delete(ev ike.Delete) {
 		s.failed(deleted)
 		s.hs = nil
 		s.bye(0)
-	case stateNew, stateKeyI, stateInitI, stateKeyR, stateInitR, stateAuthR:
+	case stateNew, stateKeyI, stateInitI, stateMidI, stateKeyR, stateInitR, stateAuthR:
 		s.fail(deleted)
 	}
 }

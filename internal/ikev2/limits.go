@@ -92,12 +92,13 @@ const (
 	authForgive    = authFailures / 60.0 // in a second
 	maxFailedAddrs = 1024
 
-	// Fragments. RFC 7383, 2.5.1 recommends 576 octets with IPv4, which paths of
-	// the day it was written could need; today's carry 1280 of either version,
-	// and every fragment is one more that can be lost. Below the least there
-	// would be more header than message.
-	defaultFragment = 1280
-	leastFragment   = 256
+	// Fragments. Every path of IPv6 carries 1280 octets. For IPv4 RFC 7383, 2.5.1
+	// recommends 576, which hardly any path needs today, and every fragment is
+	// one more that can be lost; at 1300 the key of ML-KEM-768 fits into one.
+	// Below the least there would be more header than message.
+	defaultFragment6 = 1280
+	defaultFragment4 = 1300
+	leastFragment    = 256
 
 	// A message of the peer may have that many fragments and octets; certificate
 	// chains with CRLs stay below half of it.

@@ -14,7 +14,14 @@ type inbound struct {
 	ike.Header
 	wire.Payloads
 	msg           []byte
+	inner         opened
 	local, remote netip.AddrPort
+}
+
+// opened is what stood inside SK, or in all fragments together.
+type opened struct {
+	next  ike.PayloadType
+	plain []byte
 }
 
 // receive takes one datagram. Dropping changes nothing but token buckets: what
@@ -60,10 +67,10 @@ func (s *step) receiveRequest(in inbound) {
 	}
 	handle := legal(cell{s.state, in.Exchange, isRequest})
 	strange := s.established() && !known(in.Exchange)
-	if handle == nil && !strange {
+	if handle == nil && !strange || in.Exchange == ike.Intermediate && !s.midAgreed() {
 		return
 	}
-	ps, err := s.unseal(in)
+	ps, err := s.unseal(&in)
 	bad, isNotify := errors.AsType[*ike.NotifyError](err)
 	if err != nil && !isNotify {
 		return
@@ -113,7 +120,7 @@ func (s *step) receiveResponse(in inbound) {
 	if handle == nil {
 		return
 	}
-	ps, err := s.unseal(in)
+	ps, err := s.unseal(&in)
 	bad, isNotify := errors.AsType[*ike.NotifyError](err)
 	if err != nil && !isNotify {
 		return
@@ -133,7 +140,11 @@ func (s *step) receiveResponse(in inbound) {
 // (RFC 7296, 2.21.3), one with an unknown critical payload only its exchange.
 func (s *step) badResponse(bad *ike.NotifyError) {
 	why := &ike.Failure{Reason: ike.ReasonProtocol, Why: "cannot use the peer's response: " + bad.Why, Notify: bad.Type}
-	if s.state == stateAuthI {
+	switch s.state {
+	case stateMidI:
+		s.fail(why)
+		return
+	case stateAuthI:
 		s.authFailed(why)
 		return
 	}
@@ -150,23 +161,28 @@ func (s *step) badResponse(bad *ike.NotifyError) {
 
 // unseal verifies and decodes a protected message. Failures of the check are
 // counted, because each costs a MAC.
-func (s *step) unseal(in inbound) (wire.Payloads, error) {
+func (s *step) unseal(in *inbound) (wire.Payloads, error) {
 	if !s.icvFailures.peek(s.now, icvBurst, icvPerSec) {
 		return nil, &ike.DropError{Reason: "icv", Why: "too many forged messages"}
 	}
-	ps, err := s.open(in)
+	inner, err := s.open(*in)
 	if _, dropped := errors.AsType[*ike.DropError](err); dropped {
 		s.icvFailures.take(s.now, icvBurst, icvPerSec)
 	}
-	return ps, err
+	if err != nil {
+		return nil, err
+	}
+	in.inner = inner
+	return wire.Decode(in.Header, inner.next, inner.plain)
 }
 
-// open decodes a message that is protected in one piece or in fragments.
-func (s *step) open(in inbound) (wire.Payloads, error) {
+// open decrypts a message that is protected in one piece or in fragments.
+func (s *step) open(in inbound) (opened, error) {
 	if in.Next == ike.PayloadSKF {
 		return s.assemble(in)
 	}
-	return wire.Open(in.msg, s.opener)
+	sk, err := wire.OpenSK(in.msg, s.opener)
+	return opened{sk.Next, sk.Body}, err
 }
 
 // heard notes an authenticated message: the peer lives, and it is where the

@@ -43,7 +43,8 @@ type SA struct {
 	chosen              suite.Chosen
 	keys                ikeKeys
 	sealer, opener      wire.SKCipher
-	fragments           bool // both ends know RFC 7383
+	openerBefore        wire.SKCipher // of the keys before IKE_INTERMEDIATE, for its repetitions
+	fragments           bool          // both ends know RFC 7383
 	asking, answering   assembly
 	icvFailures         bucket
 	hints               bucket
@@ -216,14 +217,19 @@ func (s *SA) established() bool {
 
 // seal protects a message of ours, in fragments if it is long.
 func (s *step) seal(x ike.ExchangeType, id uint32, flags ike.Flags, payloads []wire.Payload) datagrams {
-	if s.first {
-		flags |= ike.FlagInitiator
-	}
-	h := ike.Header{SPIi: s.spiI, SPIr: s.spiR, Major: ike.Version2, Exchange: x, Flags: flags, MessageID: id}
+	h := s.header(x, id, flags)
 	if cut := s.cut(h, payloads); cut != nil {
 		return cut
 	}
 	return datagrams{wire.Seal(nil, h, payloads, s.sealer)}
+}
+
+// header is that of a message of ours.
+func (s *SA) header(x ike.ExchangeType, id uint32, flags ike.Flags) ike.Header {
+	if s.first {
+		flags |= ike.FlagInitiator
+	}
+	return ike.Header{SPIi: s.spiI, SPIr: s.spiR, Major: ike.Version2, Exchange: x, Flags: flags, MessageID: id}
 }
 
 // datagrams are the datagrams of one message: itself, or its fragments.

@@ -119,6 +119,12 @@ func inState(t *testing.T, st state) (*pair, *node, *SA) {
 	case stateInitI:
 		p.west.initiate()
 		west()
+	case stateMidI:
+		hybrid(p)
+		p.west.initiate()
+		deliver()
+		deliver()
+		west()
 	case stateAuthI:
 		p.west.initiate()
 		deliver()
@@ -200,7 +206,7 @@ func TestAdv_V2S_01_Matrix(t *testing.T) {
 		{stateInitR, ike.Auth, isRequest}, {stateUp, ike.Informational, isRequest}, {stateUp, ike.CreateChild, isRequest},
 		{stateReplaced, ike.Informational, isRequest}, {stateReplaced, ike.CreateChild, isRequest},
 		{stateClosing, ike.CreateChild, isRequest}, {stateClosing, ike.Informational, isResponse}, {stateAuthI, ike.Auth, isResponse},
-		{stateUp, 240, isRequest},
+		{stateUp, 240, isRequest}, {stateMidI, ike.Intermediate, isResponse},
 	} {
 		if !acted[c] {
 			t.Errorf("%s does nothing about %s (response: %v)", states[c.state].name, c.exchange, c.response)

@@ -135,7 +135,7 @@ func (s *step) silence() {
 			why = &ike.Failure{Reason: ike.ReasonSilent, Why: "max number of retransmissions reached " + p.state + ".  No response (or no acceptable response) to our first IKE message"}
 		}
 		s.fail(why)
-	case stateAuthI:
+	case stateMidI, stateAuthI:
 		s.fail(&ike.Failure{Reason: ike.ReasonSilent, Why: "max number of retransmissions reached " + p.state + ".  Possible authentication failure: no acceptable response to our first encrypted message"})
 	case stateClosing:
 		s.die()

@@ -9,6 +9,7 @@ const (
 	stateNew      state = iota // initiator: not yet told to begin
 	stateKeyI                  // initiator: its half of the key exchange is being made
 	stateInitI                 // initiator: IKE_SA_INIT is out
+	stateMidI                  // initiator: IKE_INTERMEDIATE is being made, out, or its answer computed on
 	stateAuthI                 // initiator: IKE_AUTH is being made, out, or its answer checked
 	stateKeyR                  // responder: the key exchange is being computed
 	stateInitR                 // responder: IKE_SA_INIT is answered; half-open
@@ -30,6 +31,7 @@ var states = [...]struct {
 	stateNew:      {132, "STATE_V2_PARENT_I0", ""},
 	stateKeyI:     {132, "STATE_V2_PARENT_I0", "initiating IKEv2 connection"},
 	stateInitI:    {133, "STATE_V2_PARENT_I1", "sent IKE_SA_INIT request, expecting its response"},
+	stateMidI:     {134, "STATE_V2_PARENT_I2", "sent IKE_INTERMEDIATE request, expecting its response"},
 	stateAuthI:    {134, "STATE_V2_PARENT_I2", "sent IKE_AUTH request, expecting its response"},
 	stateKeyR:     {135, "STATE_V2_PARENT_R0", ""},
 	stateInitR:    {136, "STATE_V2_PARENT_R1", "answered IKE_SA_INIT, expecting IKE_AUTH"},
@@ -63,6 +65,10 @@ type cell struct {
 // receive.
 func legal(c cell) handler {
 	switch c {
+	case cell{stateInitR, ike.Intermediate, isRequest}:
+		return (*step).intermediateRequest
+	case cell{stateMidI, ike.Intermediate, isResponse}:
+		return (*step).intermediateResponse
 	case cell{stateInitR, ike.Auth, isRequest}:
 		return (*step).authRequest
 	case cell{stateAuthI, ike.Auth, isResponse}:

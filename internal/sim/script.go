@@ -9,6 +9,7 @@ import (
 
 	"cygnet/internal/connection"
 	"cygnet/internal/ike"
+	"cygnet/internal/suite"
 )
 
 // Script is a scenario in words, one command to a line; # begins a comment.
@@ -20,7 +21,7 @@ import (
 //	link FAULT...               of IKE datagrams: delay=10ms jitter=5ms loss=0.3 twice=0.1 late=0.1 corrupt=0.1
 //	data FAULT...               of other packets: delay jitter loss
 //	tunnel NAME A NET B NET [KEY=VALUE...]
-//	                            a connection of both; pfs= encap= dpd= dpdaction= tries= ikelife= life= margin= fuzz= retransmit= fragment= [A.KEY=VALUE for one end]
+//	                            a connection of both; pfs= encap= dpd= dpdaction= tries= ikelife= life= margin= fuzz= retransmit= fragment= ike= [A.KEY=VALUE for one end]
 //	secret NODE PEER TEXT       another shared secret at NODE
 //	NODE up|route|down|rekey|rekey-ike TUNNEL
 //	NODE probe|crash|start
@@ -235,6 +236,8 @@ func setOption(d *connection.Description, key, value string) (err error) {
 		*durations[key], err = time.ParseDuration(value)
 	case numbers[key] != nil:
 		*numbers[key], err = strconv.Atoi(value)
+	case key == "ike":
+		d.IKE, err = suite.ParseIKE(value)
 	case key == "fragment":
 		d.FragmentSize, err = strconv.Atoi(value)
 	case key == "pfs":

@@ -21,9 +21,15 @@ type tap struct {
 
 // tapped is an IKE SA under observation.
 type tapped struct {
-	prf      *suite.PRF
+	encr       suite.EncrChoice
+	integ      *suite.Integ
+	prf        *suite.PRF
+	ni, nr     []byte
+	spiI, spiR uint64
+
 	d        []byte
 	i, r     wire.SKCipher
+	before   *tapped // with the keys before the last IKE_INTERMEDIATE
 	requests map[request]wire.Payloads
 	pieces   map[request]*pieces
 }
@@ -76,10 +82,7 @@ func (t *tap) read(msg []byte) (h ike.Header, ps wire.Payloads, readable bool, e
 	if sa == nil {
 		return h, m.Payloads, false, nil
 	}
-	c := sa.r
-	if h.FromInitiator() {
-		c = sa.i
-	}
+	c := sa.cipher(h, msg)
 	if f, ok := m.Payloads[0].(wire.SKF); ok {
 		ps, err = sa.join(h, msg, c)
 		if err != nil || ps == nil {
@@ -90,6 +93,24 @@ func (t *tap) read(msg []byte) (h ike.Header, ps wire.Payloads, readable bool, e
 	}
 	sa.follow(t, h, ps)
 	return h, ps, true, nil
+}
+
+// cipher is what protects a message: the newest keys, or those before for what
+// is repeated.
+func (sa *tapped) cipher(h ike.Header, msg []byte) wire.SKCipher {
+	c := sa.r
+	if h.FromInitiator() {
+		c = sa.i
+	}
+	if sa.before == nil {
+		return c
+	}
+	_, err1 := wire.OpenSK(msg, c)
+	_, err2 := wire.OpenFragment(msg, c)
+	if err1 != nil && err2 != nil {
+		return sa.before.cipher(h, msg)
+	}
+	return c
 }
 
 // join takes a fragment, and returns what it completes.
@@ -152,15 +173,36 @@ func (t *tap) init(m *wire.Message) {
 
 // follow remembers requests and sees IKE SAs being rekeyed.
 func (sa *tapped) follow(t *tap, h ike.Header, ps wire.Payloads) {
-	if h.Exchange != ike.CreateChild {
-		return
-	}
 	key := request{h.FromInitiator() != h.Response(), h.MessageID, false}
 	if !h.Response() {
 		sa.requests[key] = ps
 		return
 	}
 	req := sa.requests[key]
+	delete(sa.requests, key)
+	switch h.Exchange {
+	case ike.CreateChild:
+		sa.rekeyed(t, req, ps)
+	case ike.Intermediate:
+		sa.mixed(t, req, ps)
+	}
+}
+
+// mixed follows an additional key exchange of IKE_INTERMEDIATE, RFC 9370, 2.2.2.
+func (sa *tapped) mixed(t *tap, req, ps wire.Payloads) {
+	keI, _ := req.KE()
+	keR, _ := ps.KE()
+	secret := t.secrets[string(keI.Data)+string(keR.Data)]
+	if secret == nil {
+		return
+	}
+	before := *sa
+	sa.before = &before
+	sa.derive(sa.prf.Sum(sa.d, secret, sa.ni, sa.nr))
+}
+
+// rekeyed follows the rekeying of an IKE SA.
+func (sa *tapped) rekeyed(t *tap, req, ps wire.Payloads) {
 	keI, ok1 := req.KE()
 	keR, ok2 := ps.KE()
 	offer, ok3 := ps.SA()
@@ -185,11 +227,23 @@ func (t *tap) add(chosen wire.Payloads, prf *suite.PRF, seed, ni, nr []byte, spi
 	if encr.Encr == nil || prf == nil {
 		return
 	}
+	sa := &tapped{
+		encr: encr, integ: integ, prf: prf, ni: ni, nr: nr, spiI: spiI, spiR: spiR,
+		requests: map[request]wire.Payloads{}, pieces: map[request]*pieces{},
+	}
+	if sa.derive(seed) && t.sas[[2]uint64{spiI, spiR}] == nil {
+		t.sas[[2]uint64{spiI, spiR}] = sa
+	}
+}
+
+// derive computes the keys from SKEYSEED.
+func (sa *tapped) derive(seed []byte) bool {
+	prf, encr, integ := sa.prf, sa.encr, sa.integ
 	il := 0
 	if integ != nil {
 		il = integ.Key
 	}
-	s := binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(cat(ni, nr), spiI), spiR)
+	s := binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(cat(sa.ni, sa.nr), sa.spiI), sa.spiR)
 	keys := prf.Plus(seed, s, 3*prf.Key+2*il+2*encr.KeyLen())
 	take := func(n int) ipsec.Secret {
 		k := ipsec.NewSecret(clone(keys[:n]))
@@ -197,13 +251,11 @@ func (t *tap) add(chosen wire.Payloads, prf *suite.PRF, seed, ni, nr []byte, spi
 		return k
 	}
 	d, ai, ar, ei, er := take(prf.Key), take(il), take(il), take(encr.KeyLen()), take(encr.KeyLen())
-	sa := &tapped{prf: prf, d: d.Bytes(), requests: map[request]wire.Payloads{}, pieces: map[request]*pieces{}}
+	sa.d = d.Bytes()
 	var err1, err2 error
 	sa.i, err1 = wire.NewCipher(encr, integ, ei, ai)
 	sa.r, err2 = wire.NewCipher(encr, integ, er, ar)
-	if err1 == nil && err2 == nil && t.sas[[2]uint64{spiI, spiR}] == nil {
-		t.sas[[2]uint64{spiI, spiR}] = sa
-	}
+	return err1 == nil && err2 == nil
 }
 
 func prfOf(ps wire.Payloads) *suite.PRF {

@@ -67,6 +67,13 @@ var (
 		{ike.PayloadSA, 1, 1, syntax}, {ike.PayloadNonce, 1, 1, syntax}, {ike.PayloadKE, 1, 1, syntax},
 	}
 
+	// HDR, SK {[KEi(n)]} <--> HDR, SK {[KEr(n)]}, RFC 9242 and 9370, 2.2.2
+	intermediateShape = shape{{ike.PayloadKE, 0, 1, syntax}}
+
+	// HDR, SK {KEi(n), N(ADDITIONAL_KEY_EXCHANGE)} <-->
+	// HDR, SK {KEr(n), [N(ADDITIONAL_KEY_EXCHANGE)]}, RFC 9370, 2.2.4
+	followUpShape = shape{{ike.PayloadKE, 1, 1, syntax}}
+
 	// HDR, SK {[N,] [D,] [CP,] ...}
 	infoShape = shape{{ike.PayloadCP, 0, 1, syntax}}
 )
@@ -100,7 +107,7 @@ func shapeOf(h ike.Header, ps Payloads) (shape, bool) {
 		return initShape, true
 	case ike.Auth:
 		switch {
-		case h.MessageID > 1:
+		case h.MessageID > 1 && ps.count(ike.PayloadIDi)+ps.count(ike.PayloadIDr) == 0:
 			return authMore, true
 		case h.Response():
 			return authResponse, true
@@ -113,6 +120,10 @@ func shapeOf(h ike.Header, ps Payloads) (shape, bool) {
 		return childShape, true
 	case ike.Informational:
 		return infoShape, true
+	case ike.Intermediate:
+		return intermediateShape, true
+	case ike.FollowupKE:
+		return followUpShape, true
 	}
 	return nil, false
 }
@@ -138,7 +149,7 @@ func (ps Payloads) consistent(h ike.Header) error {
 	if h.Exchange == ike.Auth && hasSA != (tsi == 1) {
 		return bad("SA but no traffic selectors, or the reverse")
 	}
-	if h.Exchange == ike.Auth && h.Response() && h.MessageID == 1 &&
+	if h.Exchange == ike.Auth && h.Response() && h.MessageID == 1 && // later ones are the machine's to judge
 		ps.count(ike.PayloadAUTH) == 1 && ps.count(ike.PayloadIDr) == 0 {
 		return bad("AUTH but no IDr")
 	}
