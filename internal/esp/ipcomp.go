@@ -135,14 +135,15 @@ func NewCompIn(sa ipsec.SA) (*CompIn, error) {
 // Decompress expands pkt, which starts at its IPComp header, into dst, which
 // does not overlap it. ErrTooLong when the result has more than len(dst)
 // octets: that is the bound on bombs, so dst is as long as the largest packet
-// the receiver wants. ErrShort, ErrHeader for the CPI of another SA, and
-// ErrCompressed for a damaged stream and for compression within compression
-// (RFC 3173, 2: a packet is compressed once).
+// the receiver wants. ErrShort; ErrHeader for the CPI of another SA (but
+// CPIDeflate, which needs no negotiation, is taken by each); ErrCompressed for
+// a damaged stream and for compression within compression (RFC 3173, 2: a
+// packet is compressed once).
 func (c *CompIn) Decompress(s *Scratch, dst, pkt []byte) (payload []byte, next uint8, err error) {
 	if len(pkt) <= compHead {
 		return nil, 0, ErrShort
 	}
-	if binary.BigEndian.Uint16(pkt[2:]) != c.cpi {
+	if cpi := binary.BigEndian.Uint16(pkt[2:]); cpi != c.cpi && cpi != CPIDeflate {
 		return nil, 0, ErrHeader
 	}
 	next = pkt[0]

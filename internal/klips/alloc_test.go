@@ -39,7 +39,7 @@ func (r *rig) Send(msgs []underlay.Message) underlay.Result {
 		r.in.arrival(&r.a)
 	}
 	r.in.coalescer.flush()
-	r.in.rebuilt = r.in.rebuilt[:0]
+	r.in.arena = r.in.arena[:0]
 	return underlay.Result{}
 }
 

@@ -7,16 +7,15 @@ import (
 	"io"
 	"net/netip"
 
+	"cygnet/internal/esp"
 	"cygnet/internal/ipsec"
 )
 
-// record is what the control side knows of an SAID: a reservation, an SA, or
-// the book-keeping of a tun SA.
+// record is what the control side knows of an SAID: a reservation, or an SA.
 type record struct {
 	slot bool // its SPI came from sad.reserve
 	out  *outSA
 	in   *inSA
-	book *common // tun SAs, which exist for the books only
 }
 
 var _ ipsec.Backend = (*Plane)(nil)
@@ -67,14 +66,13 @@ func (p *Plane) reserveCPI(dst netip.Addr) (ipsec.SPI, error) {
 	return 0, fmt.Errorf("reserve CPI for %s: %w", dst, errFull)
 }
 
-// AddSA implements ipsec.Backend. An SA of protocol tun is stored for the
-// books and does nothing: an ESP SA in tunnel mode brings its own outer header.
+// AddSA implements ipsec.Backend.
 //
 // An SA that is added again with the same keys, to the same destination or, as
 // long as the first is there, to another one, goes on with the sequence number
 // or replay window it had.
 func (p *Plane) AddSA(_ context.Context, sa ipsec.SA) error {
-	if sa.ID.SPI < ipsec.MinSPI {
+	if sa.ID.SPI < ipsec.MinSPI && !wellKnown(sa) {
 		return fmt.Errorf("add SA %s: SPIs below %#x are reserved", sa.ID, uint32(ipsec.MinSPI))
 	}
 	r, err := p.newRecord(sa)
@@ -86,66 +84,47 @@ func (p *Plane) AddSA(_ context.Context, sa ipsec.SA) error {
 	if p.closed {
 		return fmt.Errorf("add SA %s: %w", sa.ID, errClosed)
 	}
-	if old := p.records[sa.ID]; old != nil {
-		r.slot = old.slot
-		if old.in != nil && r.in == nil {
-			p.sad.remove(sa.ID, old.slot)
-		}
-		if r.in != nil {
-			r.in.inherit(old.in)
+	if r.in != nil {
+		if err := p.listen(r.in); err != nil {
+			return fmt.Errorf("add SA %s: %w", sa.ID, err)
 		}
 	}
+	old := p.records[sa.ID]
+	if old == nil {
+		old = new(record)
+	}
+	r.slot = old.slot
 	p.records[sa.ID] = r
-	if r.in != nil {
-		p.sad.put(r.in, r.slot)
+	switch {
+	case r.in != nil:
+		r.in.inherit(old.in)
+		p.sad.put(r.in, old.in, r.slot)
+	case old.in != nil:
+		p.sad.remove(old.in, old.slot)
 	}
 	if r.out != nil {
-		r.out.inherit(p.newest[sa.ID.SPI])
-		p.newest[sa.ID.SPI] = r.out
+		r.out.inherit(p.newest[r.out.series()])
+		p.newest[r.out.series()] = r.out
 	}
-	p.resolve(p.spd.Load().bySA[sa.ID])
+	s := p.spd.Load()
+	p.resolve(s, s.bySA[sa.ID])
 	return nil
 }
 
-func (p *Plane) newRecord(sa ipsec.SA) (*record, error) {
-	switch {
-	case sa.ID.Proto == ipsec.Tun:
-		return &record{book: &common{sa: withoutKeys(sa), born: now()}}, nil
-	case sa.ID.Proto != ipsec.ESP:
-		return nil, fmt.Errorf("%s: %w", sa.ID, ipsec.ErrUnsupported)
-	case sa.Dir == ipsec.In:
-		in, err := newIn(sa, now())
-		return &record{in: in}, err
-	}
-	out, err := newOut(sa, p.o.Rand, now())
-	return &record{out: out}, err
+// wellKnown: peers may take IPComp's number of DEFLATE instead of negotiating
+// one, RFC 3173 section 3.3.
+func wellKnown(sa ipsec.SA) bool {
+	return sa.ID.Proto == ipsec.Comp && sa.ID.SPI == esp.CPIDeflate && sa.Dir == ipsec.Out
 }
 
-// resolve points Protect entries at the SA of their bundle; p.mu is held.
-func (p *Plane) resolve(list []*entry) {
-	for _, e := range list {
-		e.out.Store(p.bundle(e.policy.Bundle))
+func (p *Plane) newRecord(sa ipsec.SA) (r *record, err error) {
+	r = new(record)
+	if sa.Dir == ipsec.In {
+		r.in, err = newIn(sa, now())
+	} else {
+		r.out, err = newOut(sa, p.o.Rand, now())
 	}
-}
-
-// bundle returns the SA that protects: of a bundle of one ESP SA, with tun SAs
-// beside it for the books. A bundle that is incomplete, or holds what this
-// data plane cannot do, is nil, and its packets are dropped: never send what
-// is protected only in part (freeswan.md 5.6, step 4).
-func (p *Plane) bundle(ids []ipsec.SAID) (out *outSA) {
-	for _, id := range ids {
-		r := p.records[id]
-		switch {
-		case r == nil:
-			return nil
-		case r.book != nil:
-		case r.out != nil && out == nil:
-			out = r.out
-		default:
-			return nil
-		}
-	}
-	return out
+	return r, err
 }
 
 // DeleteSA implements ipsec.Backend.
@@ -157,16 +136,17 @@ func (p *Plane) DeleteSA(_ context.Context, id ipsec.SAID) error {
 		return fmt.Errorf("delete SA %s: %w", id, ipsec.ErrNotFound)
 	}
 	delete(p.records, id)
-	if r.out != nil && p.newest[id.SPI] == r.out {
-		delete(p.newest, id.SPI)
+	if r.out != nil && p.newest[r.out.series()] == r.out {
+		delete(p.newest, r.out.series())
 	}
 	if r.in != nil {
-		p.sad.remove(id, r.slot)
+		p.sad.remove(r.in, r.slot)
 	}
 	if r.slot {
 		p.sad.release(id.SPI)
 	}
-	p.resolve(p.spd.Load().bySA[id])
+	s := p.spd.Load()
+	p.resolve(s, s.bySA[id])
 	return nil
 }
 
@@ -192,7 +172,7 @@ func (p *Plane) replaceSPD(want []ipsec.Policy) ([]heldPacket, error) {
 	if err != nil {
 		return nil, err
 	}
-	p.resolve(s.entries)
+	p.resolve(s, s.entries)
 	p.spd.Store(s)
 	return p.holds.release(s, p.lookup), nil
 }
@@ -218,5 +198,5 @@ func (r *record) common() *common {
 	case r.in != nil:
 		return &r.in.common
 	}
-	return r.book
+	return nil
 }

@@ -58,6 +58,15 @@ func (b *batch) place(sa *outSA, tos uint8, n int, alone bool) []byte {
 	return dst
 }
 
+// addWhole copies an IP packet that sa made.
+func (b *batch) addWhole(sa *outSA, p []byte) {
+	dst := b.buf[b.used : b.used+len(p) : b.used+len(p)]
+	copy(dst, p)
+	b.used += len(p)
+	b.msgs = append(b.msgs, underlay.Message{Whole: true, Proto: sa.sa.ID.Proto, Remote: sa.remote, Data: dst, Seg: len(dst)})
+	b.state = append(b.state, train{sa, true})
+}
+
 // addClear copies packet p to what leaves in clear.
 func (b *batch) addClear(p []byte) {
 	dst := b.buf[b.used : b.used+len(p) : b.used+len(p)]

@@ -57,6 +57,33 @@ func fragment4(b []byte, hl, mtu int) (out [][]byte) {
 	return out
 }
 
+// fragment6 cuts an IPv6 packet into fragments of at most mtu octets (RFC 8200
+// section 4.5). Up to at it has headers that every fragment carries; nextAt
+// names what comes then.
+func fragment6(b []byte, at, nextAt, mtu int, id uint32) (out [][]byte) {
+	const fragmentLen = 8
+	step := (mtu - at - fragmentLen) &^ 7
+	if step <= 0 {
+		return nil
+	}
+	for off := at; off < len(b); off += step {
+		end := min(off+step, len(b))
+		f := make([]byte, 0, at+fragmentLen+end-off)
+		f = append(append(f, b[:at]...), b[nextAt], 0, 0, 0, 0, 0, 0, 0)
+		f = append(f, b[off:end]...)
+		f[nextAt] = protoFragment
+		binary.BigEndian.PutUint16(f[4:], uint16(len(f)-ipv6HeaderLen))
+		field := uint16(off - at)
+		if end < len(b) {
+			field |= 1 // more
+		}
+		binary.BigEndian.PutUint16(f[at+2:], field)
+		binary.BigEndian.PutUint32(f[at+4:], id)
+		out = append(out, f)
+	}
+	return out
+}
+
 // laterOptions blanks the options that only the first fragment carries: those
 // without the copied flag.
 func laterOptions(head []byte) []byte {

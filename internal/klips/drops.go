@@ -38,7 +38,10 @@ const (
 	dropPolicy
 	dropMartian
 	dropECN
+	dropBundle
+	dropComp
 	// Both.
+	dropRecursion
 	dropInner
 	dropTUN
 
@@ -73,6 +76,9 @@ var reasonNames = [reasons]string{
 	dropPolicy:    "policy",
 	dropMartian:   "martian",
 	dropECN:       "ecn",
+	dropBundle:    "bundle",
+	dropComp:      "ipcomp",
+	dropRecursion: "recursion",
 	dropInner:     "inner",
 	dropTUN:       "tun",
 }

@@ -23,6 +23,8 @@ type egress struct {
 	scratch esp.Scratch
 	seg     segmenter
 	errs    icmpSender
+	levels  [maxNest + 1]*level
+	depth   int       // of tunnels in tunnels, for the packet at hand
 	at      time.Time // of this batch
 }
 

@@ -20,8 +20,9 @@ type ingress struct {
 
 	scratch   esp.Scratch
 	coalescer coalescer
-	rebuilt   []byte // packets of transport mode, with their new header
+	arena     []byte // what had to be copied, in use until the end of the batch
 	last      *inSA  // of the packet before
+	depth     int    // of tunnels in tunnels, for the packet at hand
 	at        time.Time
 }
 
@@ -45,16 +46,16 @@ func (w *ingress) run() {
 			w.arrival(&list[i])
 		}
 		w.coalescer.flush()
-		w.rebuilt = w.rebuilt[:0]
+		w.arena = w.arena[:0]
 	}
 }
 
 func (w *ingress) arrival(a *underlay.Arrival) {
 	if a.Proto != ipsec.ESP {
-		w.p.drops.add(dropUnknownSA, 1)
+		w.other(a)
 		return
 	}
-	for b := a.Data; len(b) > 0; {
+	for b := a.Data[a.Head:]; len(b) > 0; {
 		n := min(max(a.Seg, 1), len(b))
 		w.packet(b[:n:n], a)
 		b = b[n:]
@@ -63,9 +64,14 @@ func (w *ingress) arrival(a *underlay.Arrival) {
 
 // packet is freeswan.md 5.7 for one ESP packet.
 func (w *ingress) packet(b []byte, a *underlay.Arrival) {
+	w.makeRoom()
 	sa, why := w.find(b, a)
 	if sa == nil {
 		w.p.drops.add(why, 1)
+		return
+	}
+	if !sa.alone {
+		w.unwrap(sa, b, a)
 		return
 	}
 	payload, next, newest, why, ok := w.open(sa, b)
@@ -82,9 +88,18 @@ func (w *ingress) packet(b []byte, a *underlay.Arrival) {
 		w.p.drops.add(dropDummy, 1)
 		return
 	}
-	inner, k, why, ok := w.inner(sa, payload, next, a)
+	inner, k, why, ok := w.inner(sa, sa.tunnel, payload, next, a)
 	if !ok {
 		w.p.drops.add(why, 1)
+		return
+	}
+	w.deliver(inner, k)
+}
+
+// deliver hands on an inner packet: to the TUN, or, when it is a protected
+// packet for ourselves, to its SA.
+func (w *ingress) deliver(inner []byte, k packet) {
+	if carrier(k) && w.nested(inner, k) {
 		return
 	}
 	if w.p.o.ClampMSS && k.proto == protoTCP && !k.frag {
@@ -98,7 +113,11 @@ func (w *ingress) find(b []byte, a *underlay.Arrival) (*inSA, reason) {
 	if len(b) < 8 {
 		return nil, dropShort
 	}
-	spi := ipsec.SPI(binary.BigEndian.Uint32(b))
+	return w.named(ipsec.SPI(binary.BigEndian.Uint32(b)), a)
+}
+
+// named returns the SA of that number, if it may be used.
+func (w *ingress) named(spi ipsec.SPI, a *underlay.Arrival) (*inSA, reason) {
 	if spi < ipsec.MinSPI {
 		return nil, dropSPI
 	}
@@ -109,14 +128,23 @@ func (w *ingress) find(b []byte, a *underlay.Arrival) (*inSA, reason) {
 		}
 		w.last = sa
 	}
-	switch {
-	case sa.hard.Load():
-		return nil, dropExpired
-	case !(sa.encap && a.Encap) && a.Remote.Addr() != sa.from.Addr():
-		// An SA in UDP may follow its peer through a NAT; others may not.
-		return nil, dropSource
+	if why, ok := sa.usable(a); !ok {
+		return nil, why
 	}
 	return sa, 0
+}
+
+// usable reports whether packet a may go through the SA, as far as can be said
+// without opening it.
+func (i *inSA) usable(a *underlay.Arrival) (reason, bool) {
+	switch {
+	case i.hard.Load():
+		return dropExpired, false
+	case !(i.encap && a.Encap) && a.Remote.Addr() != i.from.Addr():
+		// An SA in UDP may follow its peer through a NAT; others may not.
+		return dropSource, false
+	}
+	return 0, true
 }
 
 // open authenticates and decrypts b in place and moves the replay window.
@@ -166,11 +194,10 @@ func (w *ingress) authentic(sa *inSA, a *underlay.Arrival, newest bool) {
 
 // inner returns the IP packet that was protected, once it is known to be one
 // that sa may deliver.
-func (w *ingress) inner(sa *inSA, payload []byte, next uint8, a *underlay.Arrival) (b []byte, p packet, why reason, ok bool) {
-	tunnel := sa.sa.Mode == ipsec.Tunnel
+func (w *ingress) inner(sa *inSA, tunnel bool, payload []byte, next uint8, a *underlay.Arrival) (b []byte, p packet, why reason, ok bool) {
 	switch {
 	case !tunnel:
-		b = w.rebuild(sa, payload, next, a)
+		b = w.rebuild(payload, next, a)
 	case next == protoIPv4 && len(payload) > 0 && payload[0]>>4 == 4, next == protoIPv6 && len(payload) > 0 && payload[0]>>4 == 6:
 		b = payload
 	case next == protoIPv4 || next == protoIPv6:
@@ -227,22 +254,13 @@ func congestion(b []byte, v6 bool, outer uint8) bool {
 // rebuild puts an IP header in front of what transport mode carried: that of
 // the outer packet, as far as it is known. The copy lives until the end of the
 // batch.
-func (w *ingress) rebuild(sa *inSA, payload []byte, next uint8, a *underlay.Arrival) []byte {
+func (w *ingress) rebuild(payload []byte, next uint8, a *underlay.Arrival) []byte {
 	head := ipv4HeaderLen
 	if a.Local.Is6() {
 		head = ipv6HeaderLen
 	}
 	n := head + len(payload)
-	if len(w.rebuilt)+n > cap(w.rebuilt) {
-		w.coalescer.flush() // it points into what will be used again
-		w.rebuilt = w.rebuilt[:0]
-		if n > cap(w.rebuilt) {
-			w.rebuilt = make([]byte, 0, max(1<<16, n))
-		}
-	}
-	at := len(w.rebuilt)
-	w.rebuilt = w.rebuilt[:at+n]
-	b := w.rebuilt[at:]
+	b := w.copied(n)
 	clear(b[:head])
 	copy(b[head:], payload)
 	src, dst := a.Remote.Addr(), a.Local
@@ -262,10 +280,30 @@ func (w *ingress) rebuild(sa *inSA, payload []byte, next uint8, a *underlay.Arri
 		copy(b[8:], s[:])
 		copy(b[24:], d[:])
 	}
-	if sa.encap {
+	if a.Encap {
 		natChecksum(b, head, next)
 	}
 	return b
+}
+
+// copied returns n octets that are good until the end of the batch.
+func (w *ingress) copied(n int) []byte {
+	at := len(w.arena)
+	if at+n > cap(w.arena) {
+		// What the old one holds may still be needed.
+		at, w.arena = 0, make([]byte, 0, max(arenaLen, n))
+	}
+	w.arena = w.arena[:at+n]
+	return w.arena[at : at+n : at+n]
+}
+
+// makeRoom is called between packets from outside, when nothing but the
+// coalescer looks at the arena.
+func (w *ingress) makeRoom() {
+	if len(w.arena) > arenaLen-arenaFree && w.depth == 0 {
+		w.coalescer.flush()
+		w.arena = w.arena[:0]
+	}
 }
 
 // natChecksum repairs the transport checksum after a NAT changed the addresses
@@ -297,7 +335,7 @@ func (w *ingress) clamp(b []byte, p packet) {
 	if e == nil {
 		return
 	}
-	if sa := e.out.Load(); sa != nil {
-		clampMSS(b, p, sa.room(int(w.d.mtu.Load())))
+	if bd := e.out.Load(); bd != nil {
+		clampMSS(b, p, bd.room(int(w.d.mtu.Load())))
 	}
 }

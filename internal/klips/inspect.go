@@ -37,7 +37,11 @@ func (p *Plane) SAs() []ipsec.SAStatus {
 			continue
 		}
 		st := ipsec.SAStatus{SA: c.sa, Usage: c.usage.read(), Age: int64(now().Sub(c.born).Seconds())}
-		r.describe(&st, device)
+		if r.out != nil {
+			r.out.describe(&st, p.spd.Load(), device)
+		} else {
+			r.in.describe(&st)
+		}
 		out = append(out, st)
 	}
 	slices.SortFunc(out, func(a, b ipsec.SAStatus) int {
@@ -46,21 +50,39 @@ func (p *Plane) SAs() []ipsec.SAStatus {
 	return out
 }
 
-func (r *record) describe(st *ipsec.SAStatus, device int) {
-	if o := r.out; o != nil {
-		st.Seq = o.esp.Last()
-		if device > 0 {
-			st.PathMTU, st.EffectiveMTU = o.pathMTU(device), o.room(device)
+func (o *outSA) describe(st *ipsec.SAStatus, s *snapshot, device int) {
+	if o.numbers != nil {
+		st.Seq = o.numbers.Last()
+	}
+	st.CompressedFrom, st.CompressedTo = o.before.Load(), o.after.Load()
+	if device > 0 {
+		st.PathMTU, st.EffectiveMTU = o.pathMTU(device), o.room(s, device)
+	}
+}
+
+// room is the largest inner packet that fits the bundles that sa is part of,
+// or, before it is part of one, what it would be with sa alone.
+func (o *outSA) room(s *snapshot, device int) int {
+	for _, e := range s.bySA[o.sa.ID] {
+		if bd := e.out.Load(); bd != nil {
+			return bd.room(device)
 		}
 	}
-	if i := r.in; i != nil {
-		i.mu.Lock()
-		st.Seq, st.Window = i.esp.Top(), []uint64{i.esp.Bits()}
-		i.mu.Unlock()
-		s := i.esp.Stats()
-		st.ReplayErrs, st.AuthErrs, st.PadErrs = s.Replay+s.Late, s.Auth, s.Pad
-		st.MaxSeqDiff, st.PolicyErrs = s.MaxGap, i.policyErrs.Load()
+	bd, _ := newBundle(recipe{sas: [ipsec.MaxBundle]*outSA{o}})
+	return bd.room(device)
+}
+
+func (i *inSA) describe(st *ipsec.SAStatus) {
+	st.PolicyErrs = i.policyErrs.Load()
+	st.CompressedFrom, st.CompressedTo = i.before.Load(), i.after.Load()
+	if i.window == nil {
+		return
 	}
+	i.mu.Lock()
+	st.Seq, st.Window = i.window.Top(), []uint64{i.window.Bits()}
+	i.mu.Unlock()
+	s := i.window.Stats()
+	st.ReplayErrs, st.AuthErrs, st.PadErrs, st.MaxSeqDiff = s.Replay+s.Late, s.Auth, s.Pad, s.MaxGap
 }
 
 // Drops implements ipsec.Inspector: the plane's own reasons, then those of the

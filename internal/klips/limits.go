@@ -18,6 +18,20 @@ const (
 	// alignment, behind for what esp.Scratch.Borrow writes there.
 	slack = 512
 
+	// maxNest is how often what comes out of a tunnel may go through another
+	// one, in both directions (adversary.md ESP-07).
+	maxNest = 4
+
+	// levelLen holds the longest IP packet with all that a bundle adds.
+	levelLen = maxPacket + 1024
+	// maxPacket is the longest IP packet, and what IPComp may expand to.
+	maxPacket = 65535
+
+	// arenaLen is room for what ingress must copy, arenaFree what one packet may
+	// need of it: decompressed, and with a new IP header.
+	arenaLen  = 256 << 10
+	arenaFree = 3 * (maxPacket + 64)
+
 	// flowCacheLen is a power of two; 56 octets each.
 	flowCacheLen = 4096
 

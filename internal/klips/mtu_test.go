@@ -36,7 +36,7 @@ func TestRoom(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := out.room(1500); got != x.want {
+		if got := out.room(new(snapshot), 1500); got != x.want {
 			t.Errorf("encap %v v6 %v %+v: %d, want %d", x.encap, x.v6, x.s.transform, got, x.want)
 		}
 		if n := out.esp.SealedLen(x.want); n+out.outer > 1500 {

@@ -56,11 +56,13 @@ type Plane struct {
 	holds  holds
 	events *events
 	drops  drops
+	ids    atomic.Uint32 // of IP packets that we make
 
 	mu      sync.Mutex // of everything below, and of changes to spd and sad
 	records map[ipsec.SAID]*record
-	newest  map[ipsec.SPI]*outSA // added last under an SPI, for outSA.inherit
+	newest  map[series]*outSA // added last of a series, for outSA.inherit
 	nextTun ipsec.SPI
+	heard   []ipsec.Proto // what devices Listen to
 	devices []*device
 	closed  bool
 	stop    chan struct{}
@@ -72,7 +74,7 @@ func New(o Options) *Plane {
 	if o.Rand == nil {
 		o.Rand = rand.Reader
 	}
-	p := &Plane{o: o, events: newEvents(), records: map[ipsec.SAID]*record{}, newest: map[ipsec.SPI]*outSA{}, nextTun: ipsec.FirstTunSPI, stop: make(chan struct{})}
+	p := &Plane{o: o, events: newEvents(), records: map[ipsec.SAID]*record{}, newest: map[series]*outSA{}, nextTun: ipsec.FirstTunSPI, stop: make(chan struct{})}
 	p.sad.init()
 	p.holds.table = map[holdKey]*hold{}
 	p.spd.Store(&snapshot{version: 1})
@@ -115,10 +117,46 @@ func (p *Plane) Attach(i Interface) error {
 		w := newEgress(p, d, q, n)
 		d.workers.Go(w.run)
 	}
-	queues := i.TUN.Queues()
-	for n, rx := range i.Underlay.Receivers() {
+	d.receive(p, i.Underlay.Receivers())
+	for _, proto := range p.heard {
+		if err := d.listen(p, proto); err != nil {
+			return fmt.Errorf("attach %s: %w", i.Virtual, err)
+		}
+	}
+	return nil
+}
+
+// receive starts a worker for each of list.
+func (d *device) receive(p *Plane, list []underlay.Receiver) {
+	queues := d.TUN.Queues()
+	for n, rx := range list {
 		w := newIngress(p, d, rx, queues[n%len(queues)])
 		d.workers.Go(w.run)
+	}
+}
+
+func (d *device) listen(p *Plane, proto ipsec.Proto) error {
+	list, err := d.Underlay.Listen(proto)
+	if err != nil {
+		return err
+	}
+	d.receive(p, list)
+	return nil
+}
+
+// listen makes all devices hear what an inbound SA needs; p.mu is held.
+// Nothing is heard before, since what we hear the system does not reject.
+func (p *Plane) listen(sa *inSA) error {
+	for _, proto := range sa.outside() {
+		if slices.Contains(p.heard, proto) {
+			continue
+		}
+		for _, d := range p.devices {
+			if err := d.listen(p, proto); err != nil {
+				return err
+			}
+		}
+		p.heard = append(p.heard, proto)
 	}
 	return nil
 }

@@ -2,26 +2,31 @@ package klips
 
 // protect seals one packet.
 func (w *egress) protect(e *entry, b []byte, p packet) {
-	sa := w.usable(e)
-	if sa == nil {
+	bd := w.usable(e)
+	if bd == nil {
 		return
 	}
+	room := bd.room(int(w.d.mtu.Load()))
 	if w.p.o.ClampMSS && p.proto == protoTCP && !p.frag {
-		clampMSS(b, p, sa.room(int(w.d.mtu.Load())))
+		clampMSS(b, p, room)
 	}
 	alone := false
-	if room := sa.room(int(w.d.mtu.Load())); len(b) > room {
-		if sa.sa.DF && sa.tunnel && !p.v6 && !df(b) {
+	if len(b) > room {
+		if bd.outer.sa.DF && bd.tunnel && !p.v6 && !df(b) {
 			w.protectFragments(e, b, p, room)
 			return
 		}
-		if !w.oversize(sa, b, p, room) {
+		if !w.oversize(bd, b, p, room) {
 			return
 		}
 		alone = true
 	}
-	if w.reserve(sa, len(b), 1) {
-		w.seal(sa, b, p, w.take(sa, 1), alone)
+	if !bd.plain {
+		w.wrap(bd, b, p, alone)
+		return
+	}
+	if w.reserve(bd, len(b), 1) {
+		w.seal(bd, b, p, w.take(bd.outer, 1), alone)
 	}
 }
 
@@ -40,32 +45,38 @@ func (w *egress) protectFragments(e *entry, b []byte, p packet, room int) {
 
 // protectTrain seals the segments of the superpacket in w.seg.
 func (w *egress) protectTrain(e *entry, b []byte, p packet) {
-	sa := w.usable(e)
-	if sa == nil {
+	bd := w.usable(e)
+	if bd == nil {
 		return
 	}
 	alone := false
-	if room := sa.room(int(w.d.mtu.Load())); w.seg.longest() > room {
+	if room := bd.room(int(w.d.mtu.Load())); w.seg.longest() > room {
 		switch {
 		case w.seg.tcp && room-w.seg.hdrLen >= minSegment:
 			// A TCP superpacket may be cut as we like: smaller segments
 			// instead of fragments. The sender hears of it all the same.
-			w.notify(sa, b, p, room)
+			w.notify(bd, b, p, room)
 			w.seg.size = room - w.seg.hdrLen
-		case !w.oversize(sa, b, p, room):
+		case !w.oversize(bd, b, p, room):
 			w.p.drops.add(dropTooBig, w.seg.count()-1)
 			return
 		default:
 			alone = true
 		}
 	}
-	n := w.seg.count()
-	if !w.reserve(sa, p.len+(n-1)*w.seg.hdrLen, n) {
+	if !bd.plain {
+		for s := w.seg.next(); s != nil; s = w.seg.next() {
+			w.wrap(bd, s, p, alone)
+		}
 		return
 	}
-	seq := w.take(sa, n)
+	n := w.seg.count()
+	if !w.reserve(bd, p.len+(n-1)*w.seg.hdrLen, n) {
+		return
+	}
+	seq := w.take(bd.outer, n)
 	for s := w.seg.next(); s != nil; s = w.seg.next() {
-		w.seal(sa, s, p, seq, alone)
+		w.seal(bd, s, p, seq, alone)
 		if seq != 0 {
 			seq++
 		}
@@ -75,22 +86,27 @@ func (w *egress) protectTrain(e *entry, b []byte, p packet) {
 // minSegment is the least payload into which a TCP superpacket is cut anew.
 const minSegment = 256
 
-// usable returns the SA of a Protect entry, or counts why there is none.
-func (w *egress) usable(e *entry) *outSA {
-	sa := e.out.Load()
+// usable returns the bundle of a Protect entry, or counts why there is none.
+func (w *egress) usable(e *entry) *bundle {
+	bd := e.out.Load()
 	switch {
-	case sa == nil:
+	case bd == nil:
 		w.p.drops.add(dropNoSA, 1)
 		return nil
-	case sa.hard.Load():
+	case bd.outer.hard.Load() || !bd.plain && bd.expired():
 		w.p.drops.add(dropExpired, 1)
 		return nil
 	}
-	return sa
+	return bd
 }
 
-// reserve books packets of n octets in all.
-func (w *egress) reserve(sa *outSA, n, packets int) bool {
+// reserve books packets of n octets in all with a plain bundle.
+func (w *egress) reserve(bd *bundle, n, packets int) bool {
+	return (bd.book == nil || w.spend(bd.book, n, packets)) && w.spend(bd.outer, n, packets)
+}
+
+// spend books packets of n octets in all with an SA.
+func (w *egress) spend(sa *outSA, n, packets int) bool {
 	sa.usage.last.Store(w.at.UnixNano())
 	if !sa.spend(w.p, n, packets) {
 		w.p.drops.add(dropExpired, packets)
@@ -102,7 +118,7 @@ func (w *egress) reserve(sa *outSA, n, packets int) bool {
 // take gets n sequence numbers and returns the first, or 0 when the SA has not
 // so many left, which ends it (RFC 4303 section 3.3.3).
 func (w *egress) take(sa *outSA, n int) uint64 {
-	first, err := sa.esp.Reserve(n)
+	first, err := sa.numbers.Reserve(n)
 	if err != nil {
 		w.p.drops.add(dropExhausted, n)
 		sa.expire(w.p)
@@ -112,7 +128,7 @@ func (w *egress) take(sa *outSA, n int) uint64 {
 }
 
 // seal puts one packet, whose sequence number is seq, into the batch.
-func (w *egress) seal(sa *outSA, b []byte, p packet, seq uint64, alone bool) {
+func (w *egress) seal(bd *bundle, b []byte, p packet, seq uint64, alone bool) {
 	if seq == 0 {
 		return
 	}
@@ -120,24 +136,28 @@ func (w *egress) seal(sa *outSA, b []byte, p packet, seq uint64, alone bool) {
 	if p.v6 {
 		next = protoIPv6
 	}
-	if !sa.tunnel {
+	if !bd.tunnel {
 		var ok bool
-		if payload, next, ok = w.transport(sa, b, p); !ok {
+		if payload, next, ok = w.transport(bd.outer, b, p); !ok {
 			return
 		}
 	}
+	w.place(bd.outer, payload, next, seq, w.outerTOS(bd, b, p), alone)
+}
+
+// place seals payload into the batch.
+func (w *egress) place(sa *outSA, payload []byte, next uint8, seq uint64, tos uint8, alone bool) {
 	n := sa.esp.SealedLen(len(payload))
 	if w.batch.full(n) {
 		w.flush()
 	}
-	dst := w.batch.place(sa, w.outerTOS(sa, b, p), n, alone)
-	sa.esp.Seal(&w.scratch, dst, seq, next, payload, 0)
+	sa.esp.Seal(&w.scratch, w.batch.place(sa, tos, n, alone), seq, next, payload, 0)
 }
 
 // outerTOS is 0, or the inner octet with its ECN field (RFC 6040 section 4.1).
 // In transport mode there is but one.
-func (w *egress) outerTOS(sa *outSA, b []byte, p packet) uint8 {
-	if sa.tunnel && !w.p.o.CopyTOS {
+func (w *egress) outerTOS(bd *bundle, b []byte, p packet) uint8 {
+	if bd.tunnel && !w.p.o.CopyTOS {
 		return 0
 	}
 	return tos(b, p.v6)
@@ -175,17 +195,17 @@ func (w *egress) transport(sa *outSA, b []byte, p packet) (payload []byte, next 
 
 // oversize decides about a packet longer than room. It reports whether the
 // packet is sent all the same, its outer form in fragments (freeswan.md 5.8).
-func (w *egress) oversize(sa *outSA, b []byte, p packet, room int) bool {
+func (w *egress) oversize(bd *bundle, b []byte, p packet, room int) bool {
 	if p.v6 {
-		if len(b) <= minPathMTU6 && !sa.sa.DF {
+		if len(b) <= minPathMTU6 && !bd.outer.sa.DF {
 			return true // IPv6 guarantees that much
 		}
 		w.errs.tooBig(w, b, p, max(room, minPathMTU6))
 		w.p.drops.add(dropTooBig, 1)
 		return false
 	}
-	w.notify(sa, b, p, room)
-	if sa.sa.DF || w.p.o.TooBig == Strict && df(b) {
+	w.notify(bd, b, p, room)
+	if bd.outer.sa.DF || w.p.o.TooBig == Strict && df(b) {
 		w.p.drops.add(dropTooBig, 1)
 		return false
 	}
@@ -194,8 +214,8 @@ func (w *egress) oversize(sa *outSA, b []byte, p packet, room int) bool {
 
 // notify tells the sender of a packet with DF what would have fitted. While
 // the packet is sent all the same, ICMP itself is left alone (M2).
-func (w *egress) notify(sa *outSA, b []byte, p packet, room int) {
-	lost := sa.sa.DF || w.p.o.TooBig == Strict
+func (w *egress) notify(bd *bundle, b []byte, p packet, room int) {
+	lost := bd.outer.sa.DF || w.p.o.TooBig == Strict
 	switch {
 	case p.v6:
 		w.errs.tooBig(w, b, p, max(room, minPathMTU6))

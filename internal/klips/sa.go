@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/netip"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -67,31 +68,57 @@ func (c *common) expire(p *Plane) {
 	}
 }
 
-// outSA is the sending end of an ESP SA.
+// outSA is the sending end of an SA. Of esp, ah and comp the one of its
+// protocol is set; a tun SA has none.
 type outSA struct {
 	common
-	esp    *esp.Out
-	tunnel bool
+	esp  *esp.Out
+	ah   *esp.AHOut
+	comp *esp.CompOut
+
+	numbers sequence // of esp or ah; nil for IPComp and tun
+
+	tunnel bool // it brings an IP header
 	encap  bool
 	remote netip.AddrPort // port 0 unless encap
 	outer  int            // octets of outer IP and UDP headers
 
-	path    atomic.Int64  // path MTU learned from ICMP; 0: none
-	pathEnd atomic.Int64  // Unix nanoseconds, when it is forgotten
-	fits    atomic.Uint64 // cache of room: outer MTU << 32 | octets
+	path    atomic.Int64 // path MTU learned from ICMP; 0: none
+	pathEnd atomic.Int64 // Unix nanoseconds, when it is forgotten
+
+	before, after atomic.Uint64 // octets that went into IPComp, and came out
 }
 
-var errFamily = errors.New("source and destination are of two families")
+var (
+	errFamily = errors.New("source and destination are of two families")
+	errEncap  = fmt.Errorf("only ESP goes in UDP: %w", ipsec.ErrUnsupported)
+)
 
-func newOut(sa ipsec.SA, rand io.Reader, now time.Time) (*outSA, error) {
-	seal, err := esp.NewOut(sa, rand)
+func newOut(sa ipsec.SA, rand io.Reader, now time.Time) (o *outSA, err error) {
+	o = &outSA{tunnel: sa.Mode == ipsec.Tunnel || sa.ID.Proto == ipsec.Tun, encap: sa.Encap != ipsec.Encap{}}
+	switch sa.ID.Proto {
+	case ipsec.ESP:
+		o.esp, err = esp.NewOut(sa, rand)
+		o.numbers = o.esp
+	case ipsec.AH:
+		o.ah, err = esp.NewAHOut(sa)
+		o.numbers = o.ah
+	case ipsec.Comp:
+		o.comp, err = esp.NewCompOut(sa)
+	case ipsec.Tun:
+	default:
+		err = ipsec.ErrUnsupported
+	}
+	switch {
+	case err != nil:
+	case !sa.Src.IsValid() || sa.Src.Is4() != sa.ID.Dst.Is4():
+		err = errFamily
+	case o.encap && o.esp == nil:
+		err = errEncap
+	}
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("outbound SA %s from %s: %w", sa.ID, sa.Src, err)
 	}
-	if !sa.Src.IsValid() || sa.Src.Is4() != sa.ID.Dst.Is4() {
-		return nil, fmt.Errorf("outbound SA %s from %s: %w", sa.ID, sa.Src, errFamily)
-	}
-	o := &outSA{esp: seal, tunnel: sa.Mode == ipsec.Tunnel, encap: sa.Encap != ipsec.Encap{}}
 	o.sa, o.born, o.print = withoutKeys(sa), now, fingerprintOf(&sa)
 	o.outer = ipv4HeaderLen
 	if sa.ID.Dst.Is6() {
@@ -104,6 +131,25 @@ func newOut(sa ipsec.SA, rand io.Reader, now time.Time) (*outSA, error) {
 	}
 	o.remote = netip.AddrPortFrom(sa.ID.Dst, port)
 	return o, nil
+}
+
+func (o *outSA) tun() bool { return o.sa.ID.Proto == ipsec.Tun }
+
+// maxPayload is the largest payload that the SA makes n octets of, at most.
+func (o *outSA) maxPayload(n int) int {
+	switch {
+	case o.esp != nil:
+		return o.esp.MaxPayload(n)
+	case o.ah != nil:
+		return n - o.ah.HeadLen()
+	}
+	return n
+}
+
+// sequence is what ESP and AH number packets with.
+type sequence interface {
+	Reserve(n int) (first uint64, err error)
+	Last() uint64
 }
 
 // fingerprint recognises keys without keeping them.
@@ -121,15 +167,23 @@ func fingerprintOf(sa *ipsec.SA) fingerprint {
 // a peer that moved, or new limits. A counter that began again would repeat
 // nonces (RFC 4106 section 3.1), and the peer would drop all of it as replay.
 func (o *outSA) inherit(old *outSA) {
-	if old != nil && old.sa.ID.SPI == o.sa.ID.SPI && old.print == o.print {
-		o.esp = old.esp
+	if old != nil && old.series() == o.series() && old.print == o.print {
+		o.esp, o.ah, o.comp, o.numbers = old.esp, old.ah, old.comp, old.numbers
 	}
 }
+
+// series is what SAs of one peer that is somewhere else have in common.
+type series struct {
+	proto ipsec.Proto
+	spi   ipsec.SPI
+}
+
+func (c *common) series() series { return series{c.sa.ID.Proto, c.sa.ID.SPI} }
 
 // inherit keeps the replay window of an SA that is installed once more.
 func (i *inSA) inherit(old *inSA) {
 	if old != nil && old.print == i.print && old.sa.Replay == i.sa.Replay {
-		i.esp, i.mu = old.esp, old.mu
+		i.esp, i.ah, i.window, i.mu = old.esp, old.ah, old.window, old.mu
 		i.used.Store(old.used.Load())
 	}
 }
@@ -147,44 +201,58 @@ func (o *outSA) pathMTU(device int) int {
 	return device
 }
 
-// room is the largest inner packet that fits an outer packet of the path MTU.
-func (o *outSA) room(device int) int {
-	mtu := o.pathMTU(device)
-	c := o.fits.Load()
-	if int(c>>32) == mtu {
-		return int(uint32(c))
-	}
-	n := max(o.esp.MaxPayload(mtu-o.outer), 0)
-	if !o.tunnel {
-		// In transport mode the inner IP header becomes the outer one.
-		n += ipv4HeaderLen
-		if o.remote.Addr().Is6() {
-			n += ipv6HeaderLen - ipv4HeaderLen
-		}
-	}
-	o.fits.Store(uint64(mtu)<<32 | uint64(n))
-	return n
-}
-
-// inSA is the receiving end of an ESP SA.
+// inSA is the receiving end of an SA. Of esp, ah and comp the one of its
+// protocol is set; a tun SA has none.
 type inSA struct {
 	common
-	esp   *esp.In
-	mu    *sync.Mutex // of esp's replay window
-	used  atomic.Bool
-	moved atomic.Int64 // Unix nanoseconds of the last PeerMoved
-	from  netip.AddrPort
-	encap bool
+	esp  *esp.In
+	ah   *esp.AHIn
+	comp *esp.CompIn
 
-	policyErrs atomic.Uint64
+	window arrivals    // of esp or ah; nil for IPComp and tun
+	mu     *sync.Mutex // of the replay window
+	used   atomic.Bool
+	moved  atomic.Int64 // Unix nanoseconds of the last PeerMoved
+	from   netip.AddrPort
+	encap  bool
+	alone  bool // an ESP SA that is in no bundle: the fast path
+
+	tunnel bool // as the innermost of a bundle, it makes that a tunnel
+
+	policyErrs    atomic.Uint64
+	before, after atomic.Uint64 // octets that went into IPComp at the peer, and came out
 }
 
-func newIn(sa ipsec.SA, now time.Time) (*inSA, error) {
-	open, err := esp.NewIn(sa)
-	if err != nil {
-		return nil, err
+func newIn(sa ipsec.SA, now time.Time) (i *inSA, err error) {
+	i = &inSA{mu: new(sync.Mutex), encap: sa.Encap != ipsec.Encap{}, tunnel: sa.Mode == ipsec.Tunnel || sa.ID.Proto == ipsec.Tun}
+	switch sa.ID.Proto {
+	case ipsec.ESP:
+		i.esp, err = esp.NewIn(sa)
+		i.window = i.esp
+	case ipsec.AH:
+		i.ah, err = esp.NewAHIn(sa)
+		i.window = i.ah
+	case ipsec.Comp:
+		i.comp, err = esp.NewCompIn(sa)
+	case ipsec.Tun:
+	default:
+		err = ipsec.ErrUnsupported
 	}
-	i := &inSA{esp: open, mu: new(sync.Mutex), encap: sa.Encap != ipsec.Encap{}}
+	switch {
+	case err != nil:
+	case i.encap && i.esp == nil:
+		err = errEncap
+	default:
+		err = checkBundle(&sa)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("inbound SA %s: %w", sa.ID, err)
+	}
+	if len(sa.Bundle) == 0 {
+		sa.Bundle = []ipsec.SAID{sa.ID}
+	}
+	sa.Bundle = slices.Clone(sa.Bundle)
+	i.alone = i.esp != nil && len(sa.Bundle) == 1
 	i.sa, i.born, i.print = withoutKeys(sa), now, fingerprintOf(&sa)
 	port := uint16(0)
 	if i.encap {
@@ -194,9 +262,90 @@ func newIn(sa ipsec.SA, now time.Time) (*inSA, error) {
 	return i, nil
 }
 
+// ipip reports whether packets of IP-in-IP may be for the SA as they come:
+// there is nothing around the inner packet, or IPComp that was left out.
+func (i *inSA) ipip() bool {
+	if !i.tunnel || i.esp != nil || i.ah != nil || i.sa.Bundle[0] != i.sa.ID {
+		return false
+	}
+	return optional(i.sa.Bundle[1:])
+}
+
+// optional reports whether a packet may come without having gone through ids:
+// IPComp is left out where nothing shrinks.
+func optional(ids []ipsec.SAID) bool {
+	return !slices.ContainsFunc(ids, func(id ipsec.SAID) bool { return id.Proto != ipsec.Comp })
+}
+
+// outside lists the protocols besides ESP and AH with which the packets of the
+// SA's bundle may come from outside.
+func (i *inSA) outside() (list []ipsec.Proto) {
+	ids := i.sa.Bundle
+	if ids[len(ids)-1].Proto == ipsec.Comp {
+		list = append(list, ipsec.Comp)
+	}
+	if optional(ids) || ids[0].Proto == ipsec.Tun && optional(ids[1:]) {
+		list = append(list, ipsec.Tun)
+	}
+	return list
+}
+
+var (
+	errBundleLong  = fmt.Errorf("a bundle has %d SAs at most", ipsec.MaxBundle)
+	errBundleOther = errors.New("the bundle does not name the SA itself")
+	errBundleDst   = errors.New("SAs of a bundle have one destination")
+	errBundleTun   = errors.New("IP-in-IP is the innermost of a bundle")
+	errBundleTwice = errors.New("a bundle names an SA twice")
+)
+
+func checkBundle(sa *ipsec.SA) error {
+	if len(sa.Bundle) == 0 {
+		return nil
+	}
+	if !slices.Contains(sa.Bundle, sa.ID) {
+		return errBundleOther
+	}
+	return checkIDs(sa.Bundle)
+}
+
+// checkIDs checks the names of a bundle.
+func checkIDs(ids []ipsec.SAID) error {
+	if len(ids) > ipsec.MaxBundle {
+		return errBundleLong
+	}
+	for i, id := range ids {
+		switch {
+		case id.Dst != ids[0].Dst:
+			return errBundleDst
+		case i > 0 && id.Proto == ipsec.Tun:
+			return errBundleTun
+		case slices.Contains(ids[:i], id):
+			return errBundleTwice
+		}
+	}
+	return nil
+}
+
+// arrivals is what ESP and AH know of the packets so far.
+type arrivals interface {
+	Sequence(pkt []byte) (seq uint64, ok bool)
+	Accept(seq uint64) (newest bool, err error)
+	Top() uint64
+	Bits() uint64
+	Stats() esp.Stats
+}
+
 // permits reports whether the SA may deliver a packet of flow f, RFC 4301
-// section 5.2.
+// section 5.2, and counts a packet that it may not.
 func (i *inSA) permits(f ipsec.Flow) bool {
+	if i.selects(f) {
+		return true
+	}
+	i.policyErrs.Add(1)
+	return false
+}
+
+func (i *inSA) selects(f ipsec.Flow) bool {
 	if len(i.sa.Selectors) == 0 {
 		return true
 	}
@@ -205,6 +354,5 @@ func (i *inSA) permits(f ipsec.Flow) bool {
 			return true
 		}
 	}
-	i.policyErrs.Add(1)
 	return false
 }

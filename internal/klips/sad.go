@@ -1,12 +1,14 @@
 package klips
 
 import (
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
 	"maps"
 	"net/netip"
+	"slices"
 	"sync/atomic"
 
 	"cygnet/internal/ipsec"
@@ -31,11 +33,19 @@ type sad struct {
 	taken  [1 << slotBits / 64]uint64 // reserved or in use
 	free   int
 	others atomic.Pointer[map[ipsec.SAID]*inSA] // copied on change
+
+	// tunnels are the SAs that a packet of IP-in-IP may be for, which has no
+	// number in it. Copied on change.
+	tunnels atomic.Pointer[map[ends][]*inSA]
 }
+
+// ends are the outer addresses of a tunnel.
+type ends struct{ src, dst netip.Addr }
 
 func (s *sad) init() {
 	s.free = 1 << slotBits
 	s.others.Store(&map[ipsec.SAID]*inSA{})
+	s.tunnels.Store(&map[ends][]*inSA{})
 }
 
 // lookup returns the SA of a packet that arrived for dst, or nil.
@@ -85,8 +95,13 @@ func (s *sad) release(spi ipsec.SPI) {
 	}
 }
 
-// put makes sa visible. slot says that its SPI came from reserve.
-func (s *sad) put(sa *inSA, slot bool) {
+// put makes sa visible, in place of old if that is not nil. slot says that its
+// SPI came from reserve.
+func (s *sad) put(sa, old *inSA, slot bool) {
+	if old != nil && !(sa.ipip() && sa.sa.Src == old.sa.Src) {
+		s.setTunnel(old, false)
+	}
+	s.setTunnel(sa, true)
 	if !slot {
 		m := maps.Clone(*s.others.Load())
 		m[sa.sa.ID] = sa
@@ -101,16 +116,37 @@ func (s *sad) put(sa *inSA, slot bool) {
 	c.Load()[n%chunkLen].Store(sa)
 }
 
-// remove makes the SA invisible; its slot, if it has one, stays taken.
-func (s *sad) remove(id ipsec.SAID, slot bool) {
+// remove makes sa invisible; its slot, if it has one, stays taken.
+func (s *sad) remove(sa *inSA, slot bool) {
+	s.setTunnel(sa, false)
 	if !slot {
 		m := maps.Clone(*s.others.Load())
-		delete(m, id)
+		delete(m, sa.sa.ID)
 		s.others.Store(&m)
 		return
 	}
-	n := id.SPI & slotMask
+	n := sa.sa.ID.SPI & slotMask
 	if c := s.chunks[n>>chunkBits].Load(); c != nil {
 		c[n%chunkLen].Store(nil)
 	}
+}
+
+// setTunnel enters sa among the tunnels or takes it out, in order of SPIs.
+func (s *sad) setTunnel(sa *inSA, in bool) {
+	if !sa.ipip() {
+		return
+	}
+	m := maps.Clone(*s.tunnels.Load())
+	key := ends{sa.sa.Src, sa.sa.ID.Dst}
+	list := slices.DeleteFunc(slices.Clone(m[key]), func(x *inSA) bool { return x.sa.ID == sa.sa.ID })
+	if in {
+		list = append(list, sa)
+		slices.SortFunc(list, func(a, b *inSA) int {
+			return cmp.Or(cmp.Compare(a.sa.ID.Proto, b.sa.ID.Proto), cmp.Compare(a.sa.ID.SPI, b.sa.ID.SPI))
+		})
+	}
+	if m[key] = list; len(list) == 0 {
+		delete(m, key)
+	}
+	s.tunnels.Store(&m)
 }

@@ -32,7 +32,7 @@ func TestSlots(t *testing.T) {
 		seen[spi] = true
 		in := &inSA{}
 		in.sa.ID = ipsec.SAID{Dst: dst, Proto: ipsec.ESP, SPI: spi}
-		s.put(in, true)
+		s.put(in, nil, true)
 	}
 	for spi := range seen {
 		got := s.lookup(spi, ipsec.ESP, dst)
@@ -53,7 +53,7 @@ func TestSlots(t *testing.T) {
 		t.Errorf("20000 SAs occupy %d chunks", chunks)
 	}
 	for spi := range seen {
-		s.remove(ipsec.SAID{Dst: dst, Proto: ipsec.ESP, SPI: spi}, true)
+		s.remove(s.lookup(spi, ipsec.ESP, dst), true)
 		s.release(spi)
 		if s.lookup(spi, ipsec.ESP, dst) != nil {
 			t.Fatal("found after removal")

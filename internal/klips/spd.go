@@ -18,7 +18,7 @@ import (
 type entry struct {
 	policy  ipsec.Policy
 	packets atomic.Uint64
-	out     atomic.Pointer[outSA] // of Protect; nil while the bundle is incomplete
+	out     atomic.Pointer[bundle] // of Protect; nil while the bundle is incomplete
 }
 
 // snapshot is one version of the SPD. It never changes.
@@ -120,6 +120,9 @@ func checkPolicy(p ipsec.Policy) error {
 		return fmt.Errorf("policy %s: unknown action %d", s, p.Action)
 	case p.Action == ipsec.Protect && len(p.Bundle) == 0:
 		return fmt.Errorf("policy %s: %w", s, errNoBundle)
+	}
+	if err := checkIDs(p.Bundle); err != nil {
+		return fmt.Errorf("policy %s: %w", s, err)
 	}
 	return nil
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -33,6 +34,9 @@ type Host struct {
 	ike, natt [2][]*socket // by family: IPv4, IPv6
 	raw       [2][]*socket // ESP, AH
 	clear     [2]*socket
+
+	listenMu sync.Mutex
+	listened []*socket // by Listen, under listenMu
 
 	receivers []Receiver
 	ikeCh     chan Datagram
@@ -91,8 +95,12 @@ func address(addrs []netip.Addr, v6 bool) (a netip.Addr, want bool) {
 	return netip.Addr{}, len(addrs) == 0
 }
 
+func (h *Host) base(v6 bool, addr netip.Addr) spec {
+	return spec{v6: v6, addr: addr, device: h.o.Device}
+}
+
 func (h *Host) openFamily(f int, v6 bool, addr netip.Addr) error {
-	base := spec{v6: v6, addr: addr, device: h.o.Device}
+	base := h.base(v6, addr)
 	add := func(list *[]*socket, what string, change func(*spec)) error {
 		p := base
 		change(&p)
@@ -185,6 +193,44 @@ func (h *Host) IKE() <-chan Datagram { return h.ikeCh }
 // Drops implements Underlay.
 func (h *Host) Drops() []ipsec.Counter { return h.drops.list() }
 
+// Listen implements Underlay.
+func (h *Host) Listen(p ipsec.Proto) ([]Receiver, error) {
+	numbers := map[ipsec.Proto][]int{ipsec.Comp: {unix.IPPROTO_COMP}, ipsec.Tun: {unix.IPPROTO_IPIP, unix.IPPROTO_IPV6}}[p]
+	if len(numbers) == 0 || h.o.NoRaw {
+		return nil, fmt.Errorf("listen for %s: %w", p, ipsec.ErrUnsupported)
+	}
+	h.listenMu.Lock()
+	defer h.listenMu.Unlock()
+	if slices.ContainsFunc(h.listened, func(s *socket) bool { return s.proto == p }) {
+		return nil, nil
+	}
+	var fresh []*socket
+	for f, v6 := range []bool{false, true} {
+		addr, _ := address(h.o.Addrs, v6)
+		for _, n := range numbers {
+			if h.clear[f] == nil {
+				continue // this family has no sockets
+			}
+			sp := h.base(v6, addr)
+			sp.typ, sp.proto = unix.SOCK_RAW, n
+			s, err := open(sp)
+			if err != nil {
+				for _, s := range fresh {
+					s.file.Close()
+				}
+				return nil, fmt.Errorf("listen for %s: %w", p, err)
+			}
+			fresh = append(fresh, s)
+		}
+	}
+	h.listened = append(h.listened, fresh...)
+	var out []Receiver
+	for _, s := range fresh {
+		out = append(out, newReceiver(h, s))
+	}
+	return out, nil
+}
+
 // NotifyTooBig implements Underlay.
 func (h *Host) NotifyTooBig(f func(TooBig)) { h.tooBig.Store(&f) }
 
@@ -235,17 +281,24 @@ func (h *Host) Close() error {
 	if was {
 		return nil
 	}
-	var errs []error
+	h.listenMu.Lock()
+	errs := closeAll(h.listened)
+	h.listenMu.Unlock()
 	for f := range h.natt {
 		for _, list := range [][]*socket{h.ike[f], h.natt[f], h.raw[f], {h.clear[f]}} {
-			for _, s := range list {
-				if s != nil {
-					errs = append(errs, s.file.Close())
-				}
-			}
+			errs = append(errs, closeAll(list)...)
 		}
 	}
 	h.ikeWait.Wait()
 	close(h.ikeCh)
 	return errors.Join(errs...)
+}
+
+func closeAll(list []*socket) (errs []error) {
+	for _, s := range list {
+		if s != nil {
+			errs = append(errs, s.file.Close())
+		}
+	}
+	return errs
 }

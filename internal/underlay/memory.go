@@ -2,10 +2,13 @@ package underlay
 
 import (
 	"bytes"
+	"encoding/binary"
 	"net/netip"
 	"os"
 	"slices"
 	"sync"
+
+	"golang.org/x/sys/unix"
 
 	"cygnet/internal/ipsec"
 )
@@ -88,6 +91,9 @@ func (m *Memory) NotifyTooBig(f func(TooBig)) {
 // Receivers implements Underlay.
 func (m *Memory) Receivers() []Receiver { return []Receiver{(*memoryReceiver)(m)} }
 
+// Listen implements Underlay. A Memory receives everything anyway.
+func (m *Memory) Listen(ipsec.Proto) ([]Receiver, error) { return nil, nil }
+
 // NewSender implements Underlay.
 func (m *Memory) NewSender(int) Sender { return (*memorySender)(m) }
 
@@ -162,6 +168,10 @@ func (s *memorySender) Send(msgs []Message) (res Result) {
 	m := (*Memory)(s)
 	for i := range msgs {
 		msg := &msgs[i]
+		if msg.Whole {
+			m.sendWhole(msg, &res)
+			continue
+		}
 		if msg.DF && min(msg.Seg, len(msg.Data))+overhead(msg) > m.MTU() {
 			res.TooBig++
 			continue
@@ -177,6 +187,32 @@ func (s *memorySender) Send(msgs []Message) (res Result) {
 		m.peer.Deliver(a)
 	}
 	return res
+}
+
+// sendWhole carries an IP packet to the other end. There is nobody there who
+// would put fragments together, so they are lost.
+func (m *Memory) sendWhole(msg *Message, res *Result) {
+	if len(msg.Data) > m.MTU() {
+		res.TooBig++
+		return
+	}
+	a := Arrival{Proto: msg.Proto, Local: msg.Remote.Addr(), Data: bytes.Clone(msg.Data), Seg: len(msg.Data)}
+	if a.Local.Is4() {
+		if binary.BigEndian.Uint16(a.Data[6:])&0x3fff != 0 {
+			return
+		}
+		a.Head, a.TOS = headLen4(a.Data), a.Data[1]
+		a.Remote = netip.AddrPortFrom(netip.AddrFrom4([4]byte(a.Data[12:16])), 0)
+	} else {
+		if a.Data[6] == unix.IPPROTO_FRAGMENT {
+			return
+		}
+		a.Head, a.TOS = ipv6HeaderLen, a.Data[0]<<4|a.Data[1]>>4
+		a.Remote = netip.AddrPortFrom(netip.AddrFrom16([16]byte(a.Data[8:24])), 0)
+	}
+	if slices.Contains(m.peer.addrs, a.Local) {
+		m.peer.Deliver(a)
+	}
 }
 
 func overhead(m *Message) int {

@@ -30,7 +30,9 @@ type receiver struct {
 	iov   [maxBatch]unix.Iovec
 	names [maxBatch]unix.RawSockaddrInet6 // large enough for IPv4 as well
 	ctl   [maxBatch][controlLen]byte
-	bufs  int // buffers in use, minBatch to maxBatch
+	mem   [maxBatch][]byte // what iov points into, behind head octets
+	head  int              // room for the IP header that the socket does not deliver
+	bufs  int              // buffers in use, minBatch to maxBatch
 
 	fn    func(fd uintptr) bool // tryRecv, made once
 	got   int
@@ -42,6 +44,9 @@ type receiver struct {
 
 func newReceiver(h *Host, s *socket) *receiver {
 	r := &receiver{h: h, s: s}
+	if s.v6 && !s.udp {
+		r.head = ipv6HeaderLen
+	}
 	r.fn = r.tryRecv
 	r.grow(minBatch)
 	return r
@@ -49,7 +54,8 @@ func newReceiver(h *Host, s *socket) *receiver {
 
 func (r *receiver) grow(n int) {
 	for i := r.bufs; i < n; i++ {
-		r.iov[i].Base = &make([]byte, bufLen)[0]
+		r.mem[i] = make([]byte, r.head+bufLen)
+		r.iov[i].Base = &r.mem[i][r.head]
 		r.iov[i].SetLen(bufLen)
 		m := &r.msgs[i].hdr
 		m.Name = (*byte)(unsafe.Pointer(&r.names[i]))
@@ -151,7 +157,7 @@ func (r *receiver) tryRecv(fd uintptr) bool {
 // arrival describes message i. Data is empty for what must be ignored.
 func (r *receiver) arrival(i int) Arrival {
 	m := &r.msgs[i]
-	a := Arrival{Proto: r.s.proto, Encap: r.s.udp, Data: unsafe.Slice(r.iov[i].Base, m.n)}
+	a := Arrival{Proto: r.s.proto, Encap: r.s.udp, Data: r.mem[i][:r.head+int(m.n)]}
 	if r.s.udp {
 		a.Proto = ipsec.ESP
 	}
@@ -164,13 +170,32 @@ func (r *receiver) arrival(i int) Arrival {
 		r.h.drops.truncated.Add(1)
 		a.Data = nil
 	}
-	if !r.s.udp && !r.s.v6 {
-		a.Data = cutIPv4(a.Data)
+	if !r.s.udp && len(a.Data) > 0 {
+		r.header(&a)
 	}
 	if a.Seg <= 0 {
 		a.Seg = len(a.Data)
 	}
 	return a
+}
+
+// header finds the IP header of a packet from a raw socket, or makes it.
+func (r *receiver) header(a *Arrival) {
+	if !r.s.v6 {
+		if a.Head = headLen4(a.Data); a.Head == 0 {
+			a.Data = nil
+		}
+		return
+	}
+	a.Head = ipv6HeaderLen
+	b := a.Data[:ipv6HeaderLen]
+	clear(b)
+	b[0] = 0x60
+	binary.BigEndian.PutUint16(b[4:], uint16(len(a.Data)-ipv6HeaderLen))
+	b[6] = r.s.number
+	src, dst := a.Remote.Addr().As16(), a.Local.As16()
+	copy(b[8:], src[:])
+	copy(b[24:], dst[:])
 }
 
 // control reads the control messages into a and returns the size of the
@@ -198,16 +223,22 @@ func (r *receiver) control(a *Arrival, b []byte) (seg int) {
 	return seg
 }
 
-// cutIPv4 removes the header that an IPv4 raw socket delivers.
-func cutIPv4(b []byte) []byte {
-	if len(b) < 20 {
-		return nil
+const (
+	ipv4HeaderLen = 20
+	ipv6HeaderLen = 40
+)
+
+// headLen4 is the length of the IPv4 header that a raw socket delivers, 0 where
+// there is none.
+func headLen4(b []byte) int {
+	if len(b) < ipv4HeaderLen {
+		return 0
 	}
 	n := int(b[0]&15) * 4
-	if n < 20 || n > len(b) {
-		return nil
+	if n < ipv4HeaderLen || n > len(b) {
+		return 0
 	}
-	return b[n:]
+	return n
 }
 
 func addrPort(sa *unix.RawSockaddrInet6) netip.AddrPort {

@@ -63,7 +63,7 @@ func (s *sender) SendClear(pkts [][]byte) (res Result) {
 			res.Failed++
 			continue
 		}
-		s.push(sock, &Message{Remote: netip.AddrPortFrom(dst, 0)}, p, 0)
+		s.push(sock, &Message{Whole: true, Remote: netip.AddrPortFrom(dst, 0)}, p, 0)
 		s.flush(sock, &res)
 	}
 	return res
@@ -86,12 +86,12 @@ func (s *sender) socket(m *Message) *socket {
 		f = 1
 	}
 	switch {
+	case m.Whole:
+		return s.h.clear[f]
 	case m.Encap && len(s.h.natt[f]) > 0:
 		return s.h.natt[f][s.worker%len(s.h.natt[f])]
-	case m.Encap || len(s.h.raw[f]) == 0:
+	case m.Encap || m.Proto != ipsec.ESP || len(s.h.raw[f]) == 0:
 		return nil
-	case m.Proto == ipsec.AH:
-		return s.h.raw[f][1]
 	}
 	return s.h.raw[f][0]
 }
@@ -144,6 +144,9 @@ func (s *sender) push(sock *socket, m *Message, b []byte, seg int) {
 		port = 0
 	}
 	h.Namelen = putAddr(&s.names[i], sock.v6, m.Remote.Addr(), port)
+	if m.Whole {
+		return // the packet says all that control messages could
+	}
 	if n := putControl(s.ctl[i][:], sock.v6, m.Local, m.TOS, seg); n > 0 {
 		h.Control = &s.ctl[i][0]
 		h.SetControllen(n)

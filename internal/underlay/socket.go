@@ -22,6 +22,8 @@ type socket struct {
 	udp   bool
 	proto ipsec.Proto // of raw sockets
 
+	number uint8 // the IP protocol: of proto, or 41 where IPv6 is in IP
+
 	// mu serialises sends with changes of the socket's DF mode, which is an
 	// option of the socket and not of a message.
 	mu    sync.Mutex
@@ -50,7 +52,10 @@ func open(p spec) (*socket, error) {
 	if err != nil {
 		return nil, fmt.Errorf("socket: %w", err)
 	}
-	s := &socket{v6: p.v6, udp: p.typ == unix.SOCK_DGRAM, proto: ipsec.Proto(p.proto)}
+	s := &socket{v6: p.v6, udp: p.typ == unix.SOCK_DGRAM, proto: ipsec.Proto(p.proto), number: uint8(p.proto)}
+	if p.proto == unix.IPPROTO_IPV6 {
+		s.proto = ipsec.Tun
+	}
 	if err := s.configure(fd, p); err != nil {
 		unix.Close(fd)
 		return nil, err

@@ -17,6 +17,10 @@ import (
 type Underlay interface {
 	// Receivers are the sources of ESP and AH. Each wants a goroutine.
 	Receivers() []Receiver
+	// Listen begins to receive IPComp (ipsec.Comp) or IP-in-IP (ipsec.Tun),
+	// which the system's own stack would take otherwise, and returns the
+	// receivers that are new. A second call for the same protocol returns none.
+	Listen(ipsec.Proto) ([]Receiver, error)
 	// NewSender returns a way out for one goroutine, which shares sockets with
 	// the others of the same worker number modulo the number of queues.
 	NewSender(worker int) Sender
@@ -54,7 +58,7 @@ type Receiver interface {
 	Read() ([]Arrival, error)
 }
 
-// Arrival is one ESP or AH packet, or a train of them that came from one
+// Arrival is one protected packet, or a train of ESP packets that came from one
 // address together (UDP_GRO), of any mixture of SAs.
 type Arrival struct {
 	Proto  ipsec.Proto
@@ -63,10 +67,14 @@ type Arrival struct {
 	Local  netip.Addr
 	TOS    uint8 // of the outer header; of the first packet in a train
 	Data   []byte
-	Seg    int // length of each packet of a train but the last
+	// Head is how many octets of Data are the IP header, 0 where the socket
+	// does not show it (in UDP). Of IPv6 it is made from what the socket tells,
+	// so it lacks extension headers and says 0 where routers may write.
+	Head int
+	Seg  int // length of each packet of a train but the last, trains being in UDP
 }
 
-// Message is one ESP or AH packet to send, or a train of them.
+// Message is one protected packet to send, or a train of them.
 type Message struct {
 	Proto  ipsec.Proto
 	Encap  bool
@@ -74,8 +82,12 @@ type Message struct {
 	Remote netip.AddrPort // port ignored unless Encap
 	TOS    uint8
 	DF     bool // never fragment
-	Data   []byte
-	Seg    int // length of each packet of a train but the last; trains need Encap
+	// Whole says that Data is an IP packet with its header, which AH covers: it
+	// is sent as it is, and only if it is not longer than MTU. Of the fields
+	// above only Proto and Remote count then.
+	Whole bool
+	Data  []byte
+	Seg   int // length of each packet of a train but the last; trains need Encap
 }
 
 // Sender sends for one goroutine.

@@ -240,30 +240,109 @@ func count(h *Host, reason string) uint64 {
 	return 0
 }
 
-func TestRawESP(t *testing.T) {
+func needRaw(t *testing.T) {
+	t.Helper()
 	if os.Geteuid() != 0 {
 		if os.Getenv("CI") == "true" {
 			t.Fatal("not root: raw sockets need CAP_NET_RAW")
 		}
 		t.Skip("not root: raw sockets need CAP_NET_RAW")
 	}
+}
+
+func TestRawESP(t *testing.T) {
+	needRaw(t)
 	for _, v6 := range []bool{false, true} {
 		a, b, addrA, addrB := pair(t, v6, true)
 		if res := a.NewSender(0).Send([]Message{{Proto: ipsec.ESP, Local: addrA, Remote: netip.AddrPortFrom(addrB, 0),
 			TOS: 4, DF: true, Data: esp(9, 200), Seg: 200}}); res != (Result{}) {
 			t.Fatalf("v6 %v: %+v", v6, res)
 		}
-		got := collect(t, b.Receivers()[2], 200, func(x Arrival) {
-			if x.Proto != ipsec.ESP || x.Encap || x.Local != addrB || x.Remote.Addr() != addrA || x.TOS != 4 {
+		head := ipv4HeaderLen
+		if v6 {
+			head = ipv6HeaderLen
+		}
+		got := collect(t, b.Receivers()[2], head+200, func(x Arrival) {
+			if x.Proto != ipsec.ESP || x.Encap || x.Local != addrB || x.Remote.Addr() != addrA || x.TOS != 4 || x.Head != head {
 				t.Errorf("v6 %v: arrival %+v", v6, x)
 			}
 		})
-		if !bytes.Equal(got, esp(9, 200)) {
+		if !bytes.Equal(got[head:], esp(9, 200)) {
 			t.Errorf("v6 %v: packet changed", v6)
 		}
 		a.Close()
 		b.Close()
 	}
+}
+
+// TestWhole: a packet with its header arrives as it was sent, as far as AH
+// covers it, whatever protocol it carries.
+func TestWhole(t *testing.T) {
+	needRaw(t)
+	for _, v6 := range []bool{false, true} {
+		a, b, addrA, addrB := pair(t, v6, true)
+		receivers := map[uint8]Receiver{unix.IPPROTO_AH: b.Receivers()[3]}
+		for _, x := range []struct {
+			proto   ipsec.Proto
+			numbers []uint8
+		}{{ipsec.Comp, []uint8{unix.IPPROTO_COMP}}, {ipsec.Tun, []uint8{unix.IPPROTO_IPIP, unix.IPPROTO_IPV6}}} {
+			list, err := b.Listen(x.proto)
+			if err != nil || len(list) != len(x.numbers) {
+				t.Fatalf("%s: %d receivers, %v", x.proto, len(list), err)
+			}
+			if again, err := b.Listen(x.proto); err != nil || len(again) != 0 {
+				t.Errorf("%s: listening twice gives %d receivers, %v", x.proto, len(again), err)
+			}
+			for i, n := range x.numbers {
+				receivers[n] = list[i]
+			}
+		}
+		for number, r := range receivers {
+			p := ipPacket(addrA, addrB, number, esp(number, 300))
+			proto := ipsec.Proto(number)
+			if number == unix.IPPROTO_IPV6 {
+				proto = ipsec.Tun
+			}
+			if res := a.NewSender(0).Send([]Message{{Whole: true, Proto: proto, Remote: netip.AddrPortFrom(addrB, 0), Data: p, Seg: len(p)}}); res != (Result{}) {
+				t.Fatalf("v6 %v, protocol %d: %+v", v6, number, res)
+			}
+			got := collect(t, r, len(p), func(x Arrival) {
+				if x.Proto != proto || x.Encap || x.Local != addrB || x.Remote.Addr() != addrA || x.Head != len(p)-300 {
+					t.Errorf("v6 %v, protocol %d: arrival %+v", v6, number, x)
+				}
+			})
+			if !v6 {
+				got[10], got[11] = 0, 0 // the checksum
+			} else {
+				got[7] = p[7] // the hop limit, which a socket does not tell
+			}
+			if !bytes.Equal(got, p) {
+				t.Errorf("v6 %v, protocol %d: got\n%x, want\n%x", v6, number, got, p)
+			}
+		}
+		a.Close()
+		b.Close()
+	}
+	h := openHost(t, netip.MustParseAddr("127.50.0.3"), 45500, false)
+	if _, err := h.Listen(ipsec.Comp); !errors.Is(err, ipsec.ErrUnsupported) {
+		t.Errorf("without raw sockets: %v", err)
+	}
+	if _, err := h.Listen(ipsec.AH); !errors.Is(err, ipsec.ErrUnsupported) {
+		t.Errorf("AH, which is always heard: %v", err)
+	}
+}
+
+// ipPacket is an IP packet whose checksum is left to the kernel.
+func ipPacket(src, dst netip.Addr, proto uint8, payload []byte) []byte {
+	if src.Is6() {
+		s, d := src.As16(), dst.As16()
+		b := []byte{0x60, 0, 0, 0, byte(len(payload) >> 8), byte(len(payload)), proto, 64}
+		return append(append(append(b, s[:]...), d[:]...), payload...)
+	}
+	s, d := src.As4(), dst.As4()
+	n := ipv4HeaderLen + len(payload)
+	b := []byte{0x45, 0, byte(n >> 8), byte(n), 0x12, 0x34, 0, 0, 64, proto, 0, 0}
+	return append(append(append(b, s[:]...), d[:]...), payload...)
 }
 
 func TestSendAllocatesNothing(t *testing.T) {
