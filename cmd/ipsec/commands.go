@@ -23,6 +23,7 @@ func commands() []*cobra.Command {
 		newLook(),
 		newTrafficstatus(),
 		newVerify(),
+		newCheck(),
 		newRanbits(),
 		newRsasigkey(),
 		newNewhostkey(),

@@ -34,10 +34,10 @@ type finding struct {
 	Advice  []string `json:"advice,omitempty"`
 }
 
-// check looks at one thing.
-type check func(ctx context.Context, at places) []finding
+// hostCheck looks at one thing.
+type hostCheck func(ctx context.Context, at places) []finding
 
-var hostChecks = []check{
+var hostChecks = []hostCheck{
 	checkOnPath,
 	checkTun,
 	checkConfig,

@@ -2,6 +2,7 @@ package check
 
 import (
 	"maps"
+	"net/netip"
 	"path"
 	"slices"
 	"strings"
@@ -42,6 +43,13 @@ func Load(fsys config.FS, name string, o Options) *Gateway {
 	}
 	g.owner = findOwner(g)
 	return g
+}
+
+// Know adds what is known of the machine. Which end of a connection it is may
+// become known by that.
+func (g *Gateway) Know(f *Facts) {
+	g.Facts = f
+	g.owner = findOwner(g)
 }
 
 func (g *Gateway) secretsFile() string {
@@ -112,4 +120,22 @@ func (g *Gateway) line(at config.Pos) string {
 		}
 	}
 	return ""
+}
+
+// Files lists the files of the configuration, includes too.
+func (g *Gateway) Files() []string { return slices.Clone(g.conf) }
+
+// Opportunistic reports whether the configuration asks for opportunistic
+// encryption, so that rules ask for Facts of DNS.
+func (g *Gateway) Opportunistic() bool { return opportunistic(g) }
+
+// Protected lists the nets behind this gateway.
+func (g *Gateway) Protected() []netip.Prefix {
+	var list []netip.Prefix
+	for _, c := range g.conns() {
+		for _, v := range g.views(c) {
+			list = append(list, v.local.Subnets...)
+		}
+	}
+	return list
 }

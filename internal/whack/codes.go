@@ -23,6 +23,8 @@ const (
 	ExitSilent     Exit = 12
 	ExitSelectors  Exit = 13
 	ExitPlane      Exit = 14
+	ExitWarnings   Exit = 21
+	ExitErrors     Exit = 22
 )
 
 // exits is the one place where codes, their symbols for --json and their
@@ -43,6 +45,8 @@ var exits = []struct {
 	{ExitSilent, "silent", "peer silent"},
 	{ExitSelectors, "selectors", "traffic selectors refused"},
 	{ExitPlane, "data-plane", "data plane error"},
+	{ExitWarnings, "warnings", "ipsec check has warnings"},
+	{ExitErrors, "errors", "ipsec check has errors"},
 }
 
 // String is the symbolic reason of --json; empty for ExitDone.
