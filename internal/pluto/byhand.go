@@ -309,8 +309,8 @@ func (h *byHand) attached(virtual, physical string) bool {
 	return physical != "" && h.links[virtual] == physical
 }
 
-// goodbyeByHand runs the scripts that undo what is up or routed by hand, and
-// removes devices that tncfg has left without a link.
+// goodbyeByHand runs the scripts that undo what is up or routed by hand,
+// deletes the SAs, and removes devices that tncfg has left without a link.
 func (d *Daemon) goodbyeByHand() {
 	t := d.hand.table
 	var scripts []connection.Updown
@@ -325,6 +325,10 @@ func (d *Daemon) goodbyeByHand() {
 	}
 	for _, s := range scripts {
 		d.runScript(s)
+	}
+	_, c := d.hand.table.ClearSAs()
+	for _, id := range c.Delete {
+		d.removeSA(id)
 	}
 	for _, virtual := range slices.Sorted(maps.Keys(d.hand.links)) {
 		if d.hand.detached(virtual) {

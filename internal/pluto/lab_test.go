@@ -37,6 +37,7 @@ type gateway struct {
 	mu      sync.Mutex
 	conf    string
 	secrets string
+	noIKE   bool
 
 	scriptEnv []string
 	filter    firewall.Firewall
@@ -186,7 +187,7 @@ func (g *gateway) start(conf string) {
 	g.t.Helper()
 	g.write(conf)
 	ready := make(chan struct{})
-	d, err := New(Options{Version: "test", Plane: g.plane, Host: g.machine, Keys: ring{keys.New(keys.Options{}), g}, ScriptEnv: g.scriptEnv, Firewall: g.filter,
+	d, err := New(Options{Version: "test", Plane: g.plane, Host: g.machine, Keys: ring{keys.New(keys.Options{}), g}, ScriptEnv: g.scriptEnv, Firewall: g.filter, NoIKE: g.noIKE,
 		Log:   slog.New(NewLogHandler(g.log, false, slog.LevelInfo)),
 		Ready: func() { close(ready) },
 		Config: func(string) (*config.File, error) {
