@@ -3,7 +3,10 @@ package demo
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net/netip"
+	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -18,7 +21,9 @@ type Progress func(done, total int64)
 // act carries out one step and returns what it printed or measured.
 //
 //	HOST: ipsec ARG...                 the ipsec command, on a gateway
-//	HOST: ping TARGET [from ADDR]      answered, three times of three
+//	HOST: sh COMMAND                   anything else, by the shell of this machine
+//	HOST: ping TARGET [from ADDR]      answered, three times of three; {1..9} in
+//	                                   an address: each of them, once
 //	HOST: ping TARGET [from ADDR] until answered   within a minute
 //	HOST: no ping TARGET [from ADDR]   never answered
 //	HOST: keep pinging TARGET          in the background, 20 a second
@@ -41,6 +46,10 @@ func (x *run) act(ctx context.Context, s step, progress Progress) (string, error
 	switch {
 	case w[0] == "ipsec":
 		return x.ipsec(ctx, s)
+	case w[0] == "sh" && len(w) >= 2:
+		return x.shell(ctx, h, s)
+	case w[0] == "ping" && strings.Contains(s.text(), "{"):
+		return x.pingEach(ctx, h, w[1:])
 	case w[0] == "ping" && len(w) >= 2:
 		return x.ping(ctx, h, w[1:])
 	case w[0] == "no" && len(w) >= 3 && w[1] == "ping":
@@ -72,14 +81,47 @@ func (x *run) ipsec(ctx context.Context, s step) (string, error) {
 		}
 		x.gateways[s.host] = g
 	}
-	r, err := g.Ipsec(ctx, s.words[1:]...)
-	if err != nil {
-		return "", err
+	return s.command(ctx, func() (lab.Result, error) { return g.Ipsec(ctx, s.words[1:]...) })
+}
+
+// shell runs the words of the step as a command line. On a gateway, ipsec is
+// our command there, and $IPSEC_CONFS its directory of configuration files.
+// What prepare has found is in the environment.
+func (x *run) shell(ctx context.Context, h *lab.Host, s step) (string, error) {
+	var env []string
+	if g := x.gateways[s.host]; g != nil {
+		bin, err := g.CommandDir()
+		if err != nil {
+			return "", err
+		}
+		env = append(g.Env(), "PATH="+bin+":"+os.Getenv("PATH"))
 	}
-	if s.keep != "" {
-		return r.Stdout, s.check(r.Exit, r.Stdout)
+	for _, name := range slices.Sorted(maps.Keys(x.vars)) {
+		env = append(env, name+"="+x.vars[name])
 	}
-	return r.Output(), s.check(r.Exit, r.Output())
+	line := strings.TrimSpace(strings.TrimPrefix(s.raw, "sh"))
+	return s.command(ctx, func() (lab.Result, error) { return h.Run(ctx, env, "/bin/sh", "-c", line) })
+}
+
+// command runs a command until it does what the step expects: once, or for as
+// long as the step allows.
+func (s step) command(ctx context.Context, run func() (lab.Result, error)) (string, error) {
+	for end := time.Now().Add(s.within); ; {
+		r, err := run()
+		if err != nil {
+			return "", err
+		}
+		output := r.Output()
+		if s.keep != "" {
+			output = r.Stdout
+		}
+		if err = s.check(r.Exit, output); err == nil || time.Now().After(end) {
+			return output, err
+		}
+		if _, err := wait(ctx, "0.2"); err != nil {
+			return "", err
+		}
+	}
 }
 
 // echo reads "TARGET [from ADDR]".
@@ -89,7 +131,7 @@ func (x *run) echo(w []string) (lab.Echo, error) {
 		return lab.Echo{}, err
 	}
 	e := lab.Echo{Dst: dst, Count: 3, Interval: 50 * time.Millisecond}
-	if len(w) >= 3 && w[1] == "from" {
+	if len(w) >= 3 && w[1] == "from" { // otherwise as routing has it
 		e.Src, err = x.target(w[2])
 	}
 	return e, err
@@ -111,6 +153,46 @@ func (x *run) ping(ctx context.Context, h *lab.Host, w []string) (string, error)
 		return "", fmt.Errorf("%d of %d answered", r.Received, r.Sent)
 	}
 	return fmt.Sprintf("%d of %d answered, round trip %.2f ms", r.Received, r.Sent, ms(r.Mean())), nil
+}
+
+// pingEach sends one request to every address of the range TARGET, from every
+// address of the range ADDR, all at a time.
+func (x *run) pingEach(ctx context.Context, h *lab.Host, w []string) (string, error) {
+	to, err := expand(w[0])
+	if err != nil {
+		return "", err
+	}
+	from := []string{""}
+	if len(w) == 3 && w[1] == "from" {
+		if from, err = expand(w[2]); err != nil {
+			return "", err
+		}
+	}
+	var pingers []*lab.Pinger
+	var missing []string
+	for _, src := range from {
+		for _, dst := range to {
+			e, err := x.echo(strings.Fields(dst + " from " + src))
+			if err != nil {
+				return "", err
+			}
+			e.Count, e.Wait = 1, 5*time.Second
+			p, err := h.StartPing(e)
+			if err != nil {
+				return "", err
+			}
+			pingers = append(pingers, p)
+		}
+	}
+	for _, p := range pingers {
+		if r := p.Stop(); r.Received != 1 {
+			missing = append(missing, fmt.Sprintf("%s from %s", p.Dst, p.Src))
+		}
+	}
+	if len(missing) > 0 {
+		return "", fmt.Errorf("%d of %d not answered: %s", len(missing), len(pingers), strings.Join(missing, ", "))
+	}
+	return fmt.Sprintf("%d of %d answered", len(pingers), len(pingers)), ctx.Err()
 }
 
 func (x *run) pingUntil(ctx context.Context, h *lab.Host, e lab.Echo) (string, error) {

@@ -222,12 +222,8 @@ func enterHost(h *lab.Host, binary string, command []string) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	// A copy of this binary is found as ipsec, whatever it is called.
-	bin := filepath.Join(h.Dir, "bin")
-	if err := os.MkdirAll(bin, 0o755); err != nil {
-		return 0, err
-	}
-	if err := os.Symlink(binary, filepath.Join(bin, "ipsec")); err != nil && !errors.Is(err, fs.ErrExist) {
+	bin, err := g.CommandDir()
+	if err != nil {
 		return 0, err
 	}
 	os.Setenv("PATH", bin+":"+os.Getenv("PATH"))

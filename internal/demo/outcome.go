@@ -9,6 +9,7 @@ type Outcome struct {
 	Title     string            `json:"title"`
 	OK        bool              `json:"ok"`
 	Error     string            `json:"error,omitempty"`
+	Skipped   string            `json:"skipped,omitempty"` // why it was not run; OK then
 	Took      float64           `json:"seconds"`
 	Timeline  []Entry           `json:"timeline"`
 	Wires     []Crossed         `json:"wires"`

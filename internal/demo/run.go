@@ -48,6 +48,11 @@ func (r *Runner) Run(ctx context.Context, s *Scenario) (*Outcome, error) {
 		outcome: &Outcome{Scenario: s.Name, Title: s.Title}, started: time.Now(),
 	}
 	r.Tell.Begin(s)
+	if missing := s.Missing(); len(missing) > 0 {
+		x.outcome.OK, x.outcome.Skipped = true, "this machine has no "+strings.Join(missing, ", no ")
+		r.Tell.End(x.outcome)
+		return x.outcome, nil
+	}
 	err := x.perform(ctx)
 	if x.lab != nil && err != nil {
 		x.outcome.Logs = x.logs()
@@ -166,6 +171,7 @@ func (x *run) write() error {
 }
 
 // expand replaces $NAME by what prepare found, and $LOG by the log file of g.
+// Names without capitals are left for the shell.
 func (x *run) expand(g *lab.Gateway, text string) (string, error) {
 	var unknown []string
 	out := os.Expand(text, func(name string) string {
@@ -173,7 +179,10 @@ func (x *run) expand(g *lab.Gateway, text string) (string, error) {
 			return g.Log()
 		}
 		v, ok := x.vars[name]
-		if !ok {
+		switch {
+		case strings.ToUpper(name) != name:
+			return "$" + name
+		case !ok:
 			unknown = append(unknown, "$"+name)
 		}
 		return v
@@ -190,8 +199,11 @@ func (x *run) steps(ctx context.Context, steps []step) error {
 			x.Tell.Caption(s.caption)
 			continue
 		}
-		if err := x.step(ctx, s); err != nil {
-			return fmt.Errorf("line %d: %s: %s: %w", s.line, s.host, s.text(), err)
+		for host := range strings.SplitSeq(s.host, ",") {
+			s.host = host
+			if err := x.step(ctx, s); err != nil {
+				return fmt.Errorf("line %d: %s: %s: %w", s.line, s.host, s.text(), err)
+			}
 		}
 	}
 	return nil
@@ -261,6 +273,14 @@ func (x *run) target(word string) (netip.Addr, error) {
 		return lab.Sunrise, nil
 	case "road":
 		return lab.Road, nil
+	case "road2":
+		return lab.Road2, nil
+	case "road3":
+		return lab.Road3, nil
+	case "alice":
+		return lab.Alice, nil
+	case "bob":
+		return lab.Bob, nil
 	case "world":
 		return lab.World, nil
 	}

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io/fs"
 	"net/netip"
+	"os/exec"
 	"slices"
 	"strings"
 
@@ -28,6 +29,7 @@ type Scenario struct {
 	Name, Title, Doc string
 
 	guests  []string
+	needs   []string
 	addrs   []address
 	nats    []nat
 	routes  []route
@@ -124,7 +126,8 @@ func (s *Scenario) section(name, text string) (err error) {
 // network reads lines of the forms
 //
 //	guests road world
-//	HOST address ADDR/LEN on DEV
+//	needs PROGRAM...                 of the machine; without them it is skipped
+//	HOST address ADDR/LEN on DEV     {1..3} in ADDR stands for several
 //	HOST route NET/LEN via ADDR
 //	HOST hides NET/LEN
 func (s *Scenario) network(text string) error {
@@ -137,10 +140,10 @@ func (s *Scenario) network(text string) error {
 		switch {
 		case w[0] == "guests":
 			s.guests = append(s.guests, w[1:]...)
+		case w[0] == "needs":
+			s.needs = append(s.needs, w[1:]...)
 		case len(w) == 5 && w[1] == "address" && w[3] == "on":
-			var p netip.Prefix
-			p, err = netip.ParsePrefix(w[2])
-			s.addrs = append(s.addrs, address{w[0], w[4], p})
+			err = s.address(w[0], w[2], w[4])
 		case len(w) == 5 && w[1] == "route" && w[3] == "via":
 			r := route{host: w[0]}
 			if r.dst, err = netip.ParsePrefix(w[2]); err == nil {
@@ -159,6 +162,32 @@ func (s *Scenario) network(text string) error {
 		}
 	}
 	return nil
+}
+
+func (s *Scenario) address(host, addr, dev string) error {
+	all, err := expand(addr)
+	if err != nil {
+		return err
+	}
+	for _, one := range all {
+		p, err := netip.ParsePrefix(one)
+		if err != nil {
+			return err
+		}
+		s.addrs = append(s.addrs, address{host, dev, p})
+	}
+	return nil
+}
+
+// Missing lists the programs that the scenario needs and this machine lacks.
+func (s *Scenario) Missing() []string {
+	var missing []string
+	for _, name := range s.needs {
+		if _, err := exec.LookPath(name); err != nil {
+			missing = append(missing, name)
+		}
+	}
+	return missing
 }
 
 // gateways lists the hosts that get configuration files, in order of first

@@ -5,6 +5,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"time"
 	"unicode"
 )
 
@@ -14,16 +15,22 @@ import (
 //	west: ipsec auto --up west-east
 //		> 004 "west-east" #...: IPsec SA established ...
 //
-// Below a command, "> LINE" must be among the lines it prints, "! LINE" must
-// not, and "exit N" is its exit code (0 without). In a LINE, "..." stands for
-// any text and runs of blanks are one. A line that starts with # is a caption.
+// Several hosts, as in "west,east: ipsec setup start", take the step one after
+// the other. Below a command, "> LINE" must be among the lines it prints,
+// "! LINE" must not, and "exit N" is its exit code (0 without). "within N"
+// repeats the command until all that holds, for at most N seconds. In a LINE,
+// "..." stands for any text and runs of blanks are one. A line that starts with
+// # is a caption; the numbers in captions, such as R13.6, are those of
+// docs/requirements.md.
 type step struct {
 	line    int
 	caption string // the only field of a caption
 	keep    string // variable that takes the output
 	host    string
 	words   []string
+	raw     string // the words with the blanks between them, for a shell
 	exit    int
+	within  time.Duration
 	want    []pattern
 	absent  []pattern
 }
@@ -80,7 +87,10 @@ func parseStep(line string) (step, error) {
 	if !ok {
 		return s, fmt.Errorf("%q does not begin with HOST and a colon", line)
 	}
-	s.host, s.words = host, strings.Fields(rest)
+	s.host, s.words, s.raw = host, strings.Fields(rest), rest
+	if len(s.words) == 0 {
+		return s, fmt.Errorf("%q says nothing to do", line)
+	}
 	return s, nil
 }
 
@@ -93,8 +103,12 @@ func (s *step) expect(line string) (err error) {
 		s.absent = append(s.absent, newPattern(rest))
 	case "exit":
 		s.exit, err = strconv.Atoi(rest)
+	case "within":
+		var seconds float64
+		seconds, err = strconv.ParseFloat(rest, 64)
+		s.within = time.Duration(seconds * float64(time.Second))
 	default:
-		err = fmt.Errorf("%q is none of '> LINE', '! LINE', 'exit N'", line)
+		err = fmt.Errorf("%q is none of '> LINE', '! LINE', 'exit N', 'within N'", line)
 	}
 	return err
 }
@@ -124,6 +138,36 @@ func (p pattern) in(output string) bool {
 	}
 	return false
 }
+
+// expand writes out the ranges of a word: "10.{1..2}.0.{7..9}" is six words,
+// the last range counting fastest.
+func expand(word string) ([]string, error) {
+	before, rest, ok := strings.Cut(word, "{")
+	if !ok {
+		return []string{word}, nil
+	}
+	inside, after, ok := strings.Cut(rest, "}")
+	from, to, dots := strings.Cut(inside, "..")
+	first, err := strconv.Atoi(from)
+	last, err2 := strconv.Atoi(to)
+	if !ok || !dots || err != nil || err2 != nil || last < first || last-first > maxRange {
+		return nil, fmt.Errorf("%q: a range is {FROM..TO}, of at most %d", word, maxRange)
+	}
+	tails, err := expand(after)
+	if err != nil {
+		return nil, err
+	}
+	var all []string
+	for i := first; i <= last; i++ {
+		for _, t := range tails {
+			all = append(all, before+strconv.Itoa(i)+t)
+		}
+	}
+	return all, nil
+}
+
+// maxRange keeps a slip of the pen from becoming a million addresses.
+const maxRange = 1000
 
 // check compares what a command did with what the step expects.
 func (s step) check(exit int, output string) error {

@@ -15,6 +15,7 @@ import (
 type Story struct {
 	Out     io.Writer
 	Verbose bool // show configuration files whole
+	Still   bool // no progress on the terminal
 }
 
 // Begin implements Teller.
@@ -38,7 +39,7 @@ func (s *Story) Caption(text string) { fmt.Fprintf(s.Out, "\n%s\n", text) }
 
 // Start implements Teller.
 func (s *Story) Start(e Entry) Progress {
-	if !term.IsTerminal(int(os.Stderr.Fd())) {
+	if s.Still || !term.IsTerminal(int(os.Stderr.Fd())) {
 		return func(_, _ int64) {}
 	}
 	return startBar("          " + e.Host + ": " + e.Do)
@@ -80,7 +81,9 @@ func (s *Story) End(o *Outcome) {
 	for _, h := range hosts {
 		fmt.Fprintf(s.Out, "Log of %s:\n%s", h, indent(o.Logs[h], "    "))
 	}
-	if o.OK {
+	if o.Skipped != "" {
+		fmt.Fprintf(s.Out, "%s: skipped: %s\n\n", o.Scenario, o.Skipped)
+	} else if o.OK {
 		fmt.Fprintf(s.Out, "%s: passed in %.1f s\n\n", o.Scenario, o.Took)
 	} else {
 		fmt.Fprintf(s.Out, "%s: FAILED: %s\n\n", o.Scenario, o.Error)

@@ -21,7 +21,7 @@ type wire struct {
 // watch starts a capture on every link of nic.
 func (x *run) watch() error {
 	nic := x.lab.Host("nic")
-	for _, name := range []string{"west", "east", "road", "north"} {
+	for _, name := range []string{"west", "east", "road", "road2", "road3", "north"} {
 		if !nic.HasLink(name) {
 			continue
 		}
@@ -49,6 +49,7 @@ func (x *run) unwatch() error {
 //	wire: [at NAME] only IKE and ESP   nothing else crossed, and some of it did at one of them
 //	wire: [at NAME] nothing clear      no inner address, nothing readable
 //	wire: [at NAME] no ESP             nothing protected crossed
+//	wire: [at NAME] no IKE             nothing was negotiated
 //	wire: [at NAME] no UDP             no ESP in UDP crossed
 //	wire: [at NAME] may be clear       clear packets are no failure here, for the rest of the scenario
 func (x *run) judge(w []string) (string, error) {
@@ -95,6 +96,10 @@ func (v *wire) rule(rule string, c lab.Counts) error {
 	case "no ESP":
 		if c.Protected() > 0 {
 			return fmt.Errorf("%d protected packets crossed at %s", c.Protected(), v.name)
+		}
+	case "no IKE":
+		if c.Frames[lab.IKE] > 0 {
+			return fmt.Errorf("%d messages of IKE crossed at %s", c.Frames[lab.IKE], v.name)
 		}
 	case "no UDP":
 		if c.Frames[lab.ESPinUDP] > 0 {

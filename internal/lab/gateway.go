@@ -2,7 +2,9 @@ package lab
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -43,6 +45,20 @@ func (g *Gateway) Env() []string {
 		"IPSEC_RUNDIR=" + g.runDir(),
 		"IPSEC_STATEDIR=" + g.stateDir(),
 	}
+}
+
+// CommandDir is a directory in which our command is called ipsec, whatever the
+// binary's own name, for the PATH of shells.
+func (g *Gateway) CommandDir() (string, error) {
+	bin := filepath.Join(g.Dir, "bin")
+	if err := os.MkdirAll(bin, 0o755); err != nil {
+		return "", err
+	}
+	err := os.Symlink(g.Binary, filepath.Join(bin, "ipsec"))
+	if err != nil && !errors.Is(err, fs.ErrExist) {
+		return "", err
+	}
+	return bin, nil
 }
 
 // Write puts a file into the configuration directory, readable by its owner.

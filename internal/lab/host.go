@@ -164,6 +164,19 @@ func (h *Host) AddRoute(dst netip.Prefix, via netip.Addr) error {
 	return nil
 }
 
+// AddDeviceRoute sends dst out by dev, where it is a neighbour.
+func (h *Host) AddDeviceRoute(dst netip.Prefix, dev string) error {
+	link, err := h.nl.LinkByName(dev)
+	if err != nil {
+		return fmt.Errorf("%s: interface %s: %w", h.Name, dev, err)
+	}
+	r := &netlink.Route{Dst: ipNet(dst), LinkIndex: link.Attrs().Index, Scope: netlink.SCOPE_LINK}
+	if err := h.nl.RouteAdd(r); err != nil {
+		return fmt.Errorf("%s: route %s by %s: %w", h.Name, dst, dev, err)
+	}
+	return nil
+}
+
 // Up and Down switch an interface.
 func (h *Host) Up(dev string) error { return h.switchLink(dev, h.nl.LinkSetUp) }
 

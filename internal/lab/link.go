@@ -32,6 +32,29 @@ func (l *Lab) Link(a, b Port) error {
 	return b.setUp()
 }
 
+// Bridge makes p an Ethernet bridge whose ports are the named interfaces of
+// the same host, which have no addresses of their own.
+func (l *Lab) Bridge(p Port, ports ...string) error {
+	h := p.Host
+	if err := h.nl.LinkAdd(&netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: p.Dev}}); err != nil {
+		return fmt.Errorf("%s: bridge %s: %w", h.Name, p.Dev, err)
+	}
+	bridge, err := h.nl.LinkByName(p.Dev)
+	if err != nil {
+		return err
+	}
+	for _, name := range ports {
+		port, err := h.nl.LinkByName(name)
+		if err != nil {
+			return fmt.Errorf("%s: interface %s: %w", h.Name, name, err)
+		}
+		if err := h.nl.LinkSetMaster(port, bridge); err != nil {
+			return fmt.Errorf("%s: put %s into bridge %s: %w", h.Name, name, p.Dev, err)
+		}
+	}
+	return p.setUp()
+}
+
 func (p Port) setUp() error {
 	link, err := p.Host.nl.LinkByName(p.Dev)
 	if err != nil {

@@ -23,9 +23,18 @@ var (
 	World   = netip.MustParseAddr("198.51.100.80")
 )
 
-// Guests are the hosts that BuildManual adds on request: a road warrior, a NAT
-// box that the road warrior then sits behind, and a server on the Internet.
-var Guests = []string{"road", "north", "world"}
+// The manual's addresses of guests beside Road and World.
+var (
+	Road2 = netip.MustParseAddr("203.0.113.8")
+	Road3 = netip.MustParseAddr("203.0.113.9")
+	Alice = netip.MustParseAddr("192.168.100.20")
+	Bob   = netip.MustParseAddr("192.168.200.20")
+)
+
+// Guests are the hosts that BuildManual adds on request: three road warriors,
+// a NAT box that the first of them then sits behind, a server on the Internet,
+// and a second host on either local net.
+var Guests = []string{"road", "road2", "road3", "north", "world", "alice", "bob"}
 
 // BuildManual builds the network of the manual's picture:
 //
@@ -34,7 +43,8 @@ var Guests = []string{"road", "north", "world"}
 //
 // Interfaces of gateways are eth0 (outside) and eth1 (inside); those of nic are
 // called after the neighbour. nic has no route to the inside networks: what
-// west sends there without a tunnel goes no further.
+// west sends there without a tunnel goes no further. Where a local net has two
+// hosts, eth1 of its gateway is a bridge.
 func BuildManual(l *Lab, guests []string) error {
 	return buildManual(&builder{lab: l}, guests)
 }
@@ -69,14 +79,12 @@ func buildManual(b *builder, guests []string) error {
 	for _, n := range []string{"west", "nic", "east"} {
 		b.do(l.Host(n).Forward())
 	}
-	b.link("sunset", "eth0", "192.168.100.10/24", "west", "eth1", "192.168.100.1/24")
+	b.localNet("west", "192.168.100.1/24", guests, "sunset", "192.168.100.10/24", "alice", "192.168.100.20/24")
 	b.outerLink("west", "eth0", "101.101.101.101/24", "nic", "west", "101.101.101.1/24")
 	b.link("nic", "east", "202.202.202.1/24", "east", "eth0", "202.202.202.202/24")
-	b.link("east", "eth1", "192.168.200.1/24", "sunrise", "eth0", "192.168.200.10/24")
-	b.defaultRoute("sunset", "192.168.100.1")
+	b.localNet("east", "192.168.200.1/24", guests, "sunrise", "192.168.200.10/24", "bob", "192.168.200.20/24")
 	b.defaultRoute("west", "101.101.101.1")
 	b.defaultRoute("east", "202.202.202.1")
-	b.defaultRoute("sunrise", "192.168.200.1")
 	if slices.Contains(guests, "world") {
 		b.link("nic", "world", "198.51.100.1/24", "world", "eth0", "198.51.100.80/24")
 		b.defaultRoute("world", "198.51.100.1")
@@ -88,7 +96,41 @@ func buildManual(b *builder, guests []string) error {
 		b.link("nic", "road", "203.0.113.1/24", "road", "eth0", "203.0.113.7/24")
 		b.defaultRoute("road", "203.0.113.1")
 	}
+	for _, r := range []struct{ name, addr string }{{"road2", "203.0.113.8/24"}, {"road3", "203.0.113.9/24"}} {
+		if slices.Contains(guests, r.name) {
+			b.roadWarrior(r.name, r.addr)
+		}
+	}
 	return b.err
+}
+
+// localNet joins a gateway and one or two hosts: by a cable, or by a bridge
+// that is the gateway's eth1.
+func (b *builder) localNet(gateway, addr string, guests []string, host, hostAddr, guest, guestAddr string) {
+	router := netip.MustParsePrefix(addr).Addr().String()
+	if !slices.Contains(guests, guest) {
+		b.link(host, "eth0", hostAddr, gateway, "eth1", addr)
+		b.defaultRoute(host, router)
+		return
+	}
+	b.link(host, "eth0", hostAddr, gateway, "lan1", "")
+	b.link(guest, "eth0", guestAddr, gateway, "lan2", "")
+	if b.err == nil {
+		b.err = b.lab.Bridge(b.port(gateway, "eth1", addr), "lan1", "lan2")
+	}
+	b.defaultRoute(host, router)
+	b.defaultRoute(guest, router)
+}
+
+// roadWarrior has a link of its own with nic, which has the same address on
+// all of these links and tells them apart by host routes.
+func (b *builder) roadWarrior(name, addr string) {
+	b.link(name, "eth0", addr, "nic", name, "203.0.113.1/32")
+	b.defaultRoute(name, "203.0.113.1")
+	if b.err == nil {
+		host := netip.MustParsePrefix(addr).Addr()
+		b.err = b.lab.Host("nic").AddDeviceRoute(netip.PrefixFrom(host, host.BitLen()), name)
+	}
 }
 
 // north is a NAT box with the address 203.0.113.254 outside.
@@ -118,7 +160,11 @@ func (b *builder) do(err error) {
 }
 
 func (b *builder) port(host, dev, addr string) Port {
-	return Port{Host: b.lab.Host(host), Dev: dev, Addrs: []netip.Prefix{netip.MustParsePrefix(addr)}}
+	p := Port{Host: b.lab.Host(host), Dev: dev}
+	if addr != "" {
+		p.Addrs = []netip.Prefix{netip.MustParsePrefix(addr)}
+	}
+	return p
 }
 
 func (b *builder) link(hostA, devA, addrA, hostB, devB, addrB string) {
