@@ -22,6 +22,7 @@ const (
 	NotifyUnacceptableAddresses  uint16 = 40
 	NotifyTemporaryFailure       uint16 = 43
 	NotifyChildSANotFound        uint16 = 44
+	NotifyStateNotFound          uint16 = 47 // RFC 9370
 )
 
 // FirstStatusNotify is the lowest status type; all types below it are errors,
@@ -113,6 +114,8 @@ var notifyNames = map[uint16]string{
 	NotifyFailedCPRequired: "FAILED_CP_REQUIRED", NotifyTSUnacceptable: "TS_UNACCEPTABLE",
 	NotifyInvalidSelectors: "INVALID_SELECTORS", NotifyUnacceptableAddresses: "UNACCEPTABLE_ADDRESSES",
 	NotifyTemporaryFailure: "TEMPORARY_FAILURE", NotifyChildSANotFound: "CHILD_SA_NOT_FOUND",
+
+	NotifyStateNotFound: "STATE_NOT_FOUND",
 
 	NotifyInitialContact: "INITIAL_CONTACT", NotifySetWindowSize: "SET_WINDOW_SIZE",
 	NotifyAdditionalTSPossible: "ADDITIONAL_TS_POSSIBLE", NotifyIPCompSupported: "IPCOMP_SUPPORTED",

@@ -2,6 +2,7 @@ package ikev2
 
 import (
 	"errors"
+	"slices"
 	"time"
 
 	"cygnet/internal/ike"
@@ -23,7 +24,8 @@ type rekeyTask struct {
 	nonce   []byte
 	sent    bool
 	tries   int
-	rival   *rival // the peer rekeys this IKE SA as well
+	rival   *rival     // the peer rekeys this IKE SA as well
+	more    *followUps // additional key exchanges, once they have begun
 }
 
 // rekeyIKE asks for the replacement of the IKE SA, unless that is coming.
@@ -44,7 +46,7 @@ func (t *rekeyTask) begin(s *step) {
 		s.finish(t)
 		return
 	}
-	t.group, t.tried = s.chosen.KE, nil
+	t.group, t.tried, t.more = s.chosen.KE, nil, nil
 	t.exchangeKeys(s)
 }
 
@@ -82,6 +84,10 @@ func (t *rekeyTask) answer(s *step, ps wire.Payloads) {
 		t.refused(s, n)
 		return
 	}
+	if t.more != nil {
+		t.more.answer(s, ps)
+		return
+	}
 	chosen, spi, err := t.check(s, ps)
 	if err != nil {
 		t.rejected(s, err)
@@ -98,8 +104,28 @@ func (t *rekeyTask) answer(s *step, ps wire.Payloads) {
 			t.rejected(s, err)
 			return
 		}
-		t.complete(s, chosen, spi, nr, result.(ipsec.Secret))
+		shared := result.(ipsec.Secret)
+		if len(chosen.Additional()) == 0 {
+			t.complete(s, chosen, spi, nr, shared, ipsec.Secret{})
+			return
+		}
+		t.follow(s, ps, chosen, func(s *step, more ipsec.Secret) { t.complete(s, chosen, spi, nr, shared, more) })
 	})
+}
+
+// follow begins the additional key exchanges. The old IKE SA stays in use until
+// they are done, and if they come to nothing.
+func (t *rekeyTask) follow(s *step, ps wire.Payloads, c suite.Chosen, done func(*step, ipsec.Secret)) {
+	link, ok := ps.Notify(ike.NotifyAdditionalKeyExchange)
+	if !ok {
+		t.rejected(s, errNoLink)
+		return
+	}
+	t.more = &followUps{
+		task: t, link: clone(link.Data), left: c.Additional(), done: done, broken: t.rejected,
+		failed: func(s *step, why string) { t.failed(s, &ike.Failure{Reason: ike.ReasonOther, Why: why}) },
+	}
+	t.more.next(s)
 }
 
 // check looks at the peer's choice.
@@ -183,8 +209,8 @@ func (t *rekeyTask) failed(s *step, why *ike.Failure) {
 func (t *rekeyTask) abandon(*step, *ike.Failure) {}
 
 // complete makes the successor and settles which of two it is.
-func (t *rekeyTask) complete(s *step, chosen suite.Chosen, spi uint64, nr []byte, shared ipsec.Secret) {
-	n, err := s.heir(chosen, true, t.spi, spi, t.nonce, nr, shared)
+func (t *rekeyTask) complete(s *step, chosen suite.Chosen, spi uint64, nr []byte, shared, more ipsec.Secret) {
+	n, err := s.heir(chosen, true, t.spi, spi, t.nonce, nr, shared, more)
 	if err != nil {
 		t.rejected(s, err)
 		return
@@ -247,7 +273,7 @@ func (s *step) tellSuccessor(ev ike.Event) {
 
 // heir is a new IKE SA made by rekeying this one; first says that we asked for
 // it. It is established but has no children and was not announced.
-func (s *step) heir(c suite.Chosen, first bool, spiI, spiR uint64, ni, nr []byte, shared ipsec.Secret) (*SA, error) {
+func (s *step) heir(c suite.Chosen, first bool, spiI, spiR uint64, ni, nr []byte, shared, more ipsec.Secret) (*SA, error) {
 	n := newSA(s.cfg, s.conn, s.local, s.remote)
 	n.first, n.state = first, stateUp
 	n.spiI, n.spiR = spiI, spiR
@@ -255,8 +281,9 @@ func (s *step) heir(c suite.Chosen, first bool, spiI, spiR uint64, ni, nr []byte
 	n.natPeerKnows, n.natLocal, n.natRemote, n.encap = s.natPeerKnows, s.natLocal, s.natRemote, s.encap
 	n.fragments = s.fragments // settled by IKE_SA_INIT for all that follow
 	n.chosen = c
-	n.keys = deriveIKE(c, rekeySeed(s.chosen.PRF, s.keys.d, shared, ni, nr), ni, nr, spiI, spiR)
+	n.keys = deriveIKE(c, rekeySeed(s.chosen.PRF, s.keys.d, shared, ni, nr, more.Bytes()), ni, nr, spiI, spiR)
 	shared.Wipe()
+	more.Wipe()
 	if err := n.protect(); err != nil {
 		return nil, err
 	}
@@ -271,7 +298,7 @@ func (s *step) handOver(n *SA) {
 	s.successor = n
 	n.children, s.children = append(n.children, s.children...), nil
 	n.graves, s.graves = append(n.graves, s.graves...), nil
-	n.tasks, s.tasks = append(n.tasks, s.tasks...), nil
+	n.tasks, s.tasks = append(n.tasks, withoutRekey(s.tasks)...), nil
 	n.giveUp = time.Time{}
 	n.isUp = true
 	s.enter(stateReplaced)
@@ -280,6 +307,14 @@ func (s *step) handOver(n *SA) {
 	s.reportOf(n.conn, n.serial, ike.IKEUp{
 		Local: n.local, Remote: n.remote, LocalID: n.localID, RemoteID: n.remoteID,
 		Suite: n.chosen.String(), Encap: n.encap, Rekeyed: s.serial,
+	})
+}
+
+// withoutRekey leaves out the wish to replace the IKE SA, which has been done.
+func withoutRekey(tasks []waiting) []waiting {
+	return slices.DeleteFunc(tasks, func(w waiting) bool {
+		_, rekey := w.task.(*rekeyTask)
+		return rekey
 	})
 }
 
@@ -321,6 +356,12 @@ func (s *step) rekeyIKERequest(in inbound) {
 		s.note("refused to rekey the IKE SA: %s", no.why.Why)
 		return
 	}
+	if t, ours := s.active.(*rekeyTask); ours && (len(chosen.Additional()) > 0 || t.more != nil) {
+		// 2.8.2 compares the nonces of two rekeyings that are complete. Rather
+		// than let two half done ones cross, both try again later.
+		s.refuse(&ike.NotifyError{Type: ike.NotifyTemporaryFailure})
+		return
+	}
 	spi, err := ikeSPI(o)
 	if err == nil {
 		err = checkNonce(chosen.PRF, nonce.Data)
@@ -347,20 +388,37 @@ func (s *step) rekeyIKERequest(in inbound) {
 
 func (s *step) answerRekeyIKE(c suite.Chosen, number uint8, spiI uint64, ni []byte, k ike.Answered) {
 	spiR, nr := s.newSPI(), s.random(nonceLen)
-	n, err := s.heir(c, false, spiI, spiR, ni, nr, k.Shared)
+	answer := []wire.Payload{
+		wire.SA{Proposals: []suite.Offer{c.Offer(number, octet.AppendUint64(nil, spiR))}},
+		wire.Nonce{Data: nr},
+		wire.KE{Group: c.KE.ID, Data: k.Public},
+	}
+	if left := c.Additional(); len(left) > 0 {
+		link := s.expectFollowUps(left, func(s *step, more ipsec.Secret) {
+			if n, err := s.heir(c, false, spiI, spiR, ni, nr, k.Shared, more); err == nil {
+				s.inherit(n, lowest(ni, nr))
+			}
+		})
+		s.respond(append(answer, link)...)
+		return
+	}
+	n, err := s.heir(c, false, spiI, spiR, ni, nr, k.Shared, ipsec.Secret{})
 	if err != nil {
 		s.refuse(&ike.NotifyError{Type: ike.NotifyNoProposalChosen})
 		return
 	}
-	s.respond(
-		wire.SA{Proposals: []suite.Offer{c.Offer(number, octet.AppendUint64(nil, spiR))}},
-		wire.Nonce{Data: nr},
-		wire.KE{Group: c.KE.ID, Data: k.Public})
+	s.respond(answer...)
+	s.inherit(n, lowest(ni, nr))
+}
+
+// inherit lets the IKE SA that the peer has made take over, or wait if ours is
+// under way.
+func (s *step) inherit(n *SA, low []byte) {
 	t, ours := s.active.(*rekeyTask)
 	switch {
 	case ours && t.sent:
 		// 2.8.2: the nonces of ours will tell which one stands.
-		t.rival = &rival{low: lowest(ni, nr), sa: n}
+		t.rival = &rival{low: low, sa: n}
 		n.predecessor = s.SA
 		n.giveUp = s.now.Add(replacedLife)
 		s.emit(ike.Adopt{Machine: n})

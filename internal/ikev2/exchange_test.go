@@ -289,9 +289,19 @@ func TestCookie(t *testing.T) {
 // every handshake and rekeying gets through, and traffic is never sent into
 // the void.
 func TestLossyWire(t *testing.T) {
-	for seed := range 100 {
+	lossyLife(t, 100, func(*pair) {})
+}
+
+// The same with ML-KEM, whose rekeyings take IKE_FOLLOWUP_KE.
+func TestLossyWireHybrid(t *testing.T) {
+	lossyLife(t, 50, hybrid)
+}
+
+func lossyLife(t *testing.T, seeds int, change func(*pair)) {
+	for seed := range seeds {
 		rng := rand.New(rand.NewPCG(uint64(seed), 1))
 		p := newPair(t, byte(seed))
+		change(p)
 		p.fate = func(d datagram) []datagram {
 			switch x := rng.Float64(); {
 			case x < 0.3:

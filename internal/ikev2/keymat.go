@@ -22,9 +22,10 @@ func seed(prf *suite.PRF, ni, nr []byte, shared ipsec.Secret) ipsec.Secret {
 }
 
 // rekeySeed is SKEYSEED = prf(SK_d (old), g^ir (new) | Ni | Nr), section 2.18.
-// prf is that of the old IKE SA.
-func rekeySeed(prf *suite.PRF, d, shared ipsec.Secret, ni, nr []byte) ipsec.Secret {
-	return ipsec.NewSecret(prf.Sum(d.Bytes(), shared.Bytes(), ni, nr))
+// prf is that of the old IKE SA. more are the secrets of additional key
+// exchanges in their order, SK(1) | ... SK(n), RFC 9370 section 2.2.4.
+func rekeySeed(prf *suite.PRF, d, shared ipsec.Secret, ni, nr []byte, more ...[]byte) ipsec.Secret {
+	return ipsec.NewSecret(prf.Sum(d.Bytes(), append([][]byte{shared.Bytes(), ni, nr}, more...)...))
 }
 
 // deriveIKE computes

@@ -118,6 +118,7 @@ func (s *step) forget() {
 	clear(s.jobs)
 	s.hs = nil
 	s.openerBefore = nil
+	s.dropFollowUps()
 	s.asking, s.answering = assembly{}, assembly{}
 	s.leaveGate()
 }
@@ -136,6 +137,7 @@ func (s *step) close(why *ike.Failure) {
 func (s *step) bye(notify uint16) {
 	s.enter(stateClosing)
 	s.giveUp = time.Time{}
+	s.dropFollowUps()
 	if p := s.win.pending; p != nil {
 		// One request at a time: its answer opens the way for ours.
 		p.giveUp = earliest(p.giveUp, s.now.Add(byeTotal))

@@ -136,6 +136,9 @@ const (
 	// peer's to send, before we send one ourselves.
 	replacedLife = 60 * time.Second
 
+	// linkLen is the length of what links IKE_FOLLOWUP_KE to its rekeying.
+	linkLen = 8
+
 	// minRekey keeps a short-lived SA from being rekeyed all the time.
 	minRekey = time.Second
 

@@ -37,6 +37,9 @@ func (s *SA) Deadline() time.Time {
 	before(s.endAt)
 	before(s.probeAt())
 	before(s.keepAliveAt)
+	if s.follow != nil {
+		before(s.follow.until)
+	}
 	for _, c := range s.children {
 		before(c.replaceAt)
 		before(c.endAt)
@@ -83,6 +86,9 @@ func (s *step) timeUp() {
 			c.replaceAt = time.Time{}
 			s.childLimit(c, false)
 		}
+	}
+	if s.follow != nil && due(s.follow.until) {
+		s.dropFollowUps()
 	}
 	if due(s.keepAliveAt) {
 		s.emit(ike.KeepAlive{Local: s.local, Remote: s.remote})

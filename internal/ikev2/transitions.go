@@ -78,6 +78,12 @@ func legal(c cell) handler {
 		return (*step).createChildRequest
 	case cell{stateUp, ike.CreateChild, isResponse}:
 		return (*step).taskResponse
+	case cell{stateUp, ike.FollowupKE, isRequest}:
+		return (*step).followUpRequest
+	case cell{stateUp, ike.FollowupKE, isResponse}, cell{stateReplaced, ike.FollowupKE, isResponse}, cell{stateClosing, ike.FollowupKE, isResponse}:
+		return (*step).taskResponse
+	case cell{stateReplaced, ike.FollowupKE, isRequest}, cell{stateClosing, ike.FollowupKE, isRequest}:
+		return (*step).noFollowUp
 	case cell{stateUp, ike.Informational, isRequest}:
 		return (*step).infoRequest
 	case cell{stateUp, ike.Informational, isResponse}:
@@ -105,7 +111,7 @@ func legal(c cell) handler {
 // known reports whether an exchange is one of IKEv2 that this machine has.
 func known(x ike.ExchangeType) bool {
 	switch x {
-	case ike.SAInit, ike.Auth, ike.CreateChild, ike.Informational:
+	case ike.SAInit, ike.Auth, ike.CreateChild, ike.Informational, ike.FollowupKE:
 		return true
 	}
 	return false

@@ -29,6 +29,7 @@ type tapped struct {
 
 	d        []byte
 	i, r     wire.SKCipher
+	half     *halfRekeyed
 	before   *tapped // with the keys before the last IKE_INTERMEDIATE
 	requests map[request]wire.Payloads
 	pieces   map[request]*pieces
@@ -185,6 +186,32 @@ func (sa *tapped) follow(t *tap, h ike.Header, ps wire.Payloads) {
 		sa.rekeyed(t, req, ps)
 	case ike.Intermediate:
 		sa.mixed(t, req, ps)
+	case ike.FollowupKE:
+		sa.followedUp(t, req, ps)
+	}
+}
+
+// halfRekeyed is a rekeying that goes on with IKE_FOLLOWUP_KE.
+type halfRekeyed struct {
+	chosen     wire.Payloads
+	ni, nr     []byte
+	secrets    [2][]byte // of the first exchange, and of the others together
+	spiI, spiR uint64
+}
+
+// followedUp follows an additional key exchange of a rekeying, RFC 9370, 2.2.4.
+func (sa *tapped) followedUp(t *tap, req, ps wire.Payloads) {
+	keI, _ := req.KE()
+	keR, _ := ps.KE()
+	secret, half := t.secrets[string(keI.Data)+string(keR.Data)], sa.half
+	if secret == nil || half == nil {
+		return
+	}
+	half.secrets[1] = append(half.secrets[1], secret...)
+	if _, more := ps.Notify(ike.NotifyAdditionalKeyExchange); !more {
+		sa.half = nil
+		seed := sa.prf.Sum(sa.d, half.secrets[0], half.ni, half.nr, half.secrets[1])
+		t.add(half.chosen, prfOf(half.chosen), seed, half.ni, half.nr, half.spiI, half.spiR)
 	}
 }
 
@@ -217,6 +244,10 @@ func (sa *tapped) rekeyed(t *tap, req, ps wire.Payloads) {
 	}
 	ni, _ := req.Nonce()
 	nr, _ := ps.Nonce()
+	if _, more := ps.Notify(ike.NotifyAdditionalKeyExchange); more {
+		sa.half = &halfRekeyed{ps, ni.Data, nr.Data, [2][]byte{secret}, binary.BigEndian.Uint64(spiI), binary.BigEndian.Uint64(spiR)}
+		return
+	}
 	seed := sa.prf.Sum(sa.d, secret, ni.Data, nr.Data)
 	t.add(ps, prfOf(ps), seed, ni.Data, nr.Data, binary.BigEndian.Uint64(spiI), binary.BigEndian.Uint64(spiR))
 }
