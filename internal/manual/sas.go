@@ -8,9 +8,6 @@ import (
 	"cygnet/internal/ipsec"
 )
 
-// maxGroup is how many SAs a packet may go through (freeswan.md 4.10).
-const maxGroup = 4
-
 // maxCPI is the last CPI that is not private use (RFC 3173, 3.3); numbers of
 // IPComp have 16 bits.
 const maxCPI = 0xefff
@@ -128,8 +125,8 @@ func (t Table) Group(ids []ipsec.SAID) (Table, Change, error) {
 }
 
 func (t Table) groupable(ids []ipsec.SAID) error {
-	if len(ids) == 0 || len(ids) > maxGroup {
-		return fmt.Errorf("a group has one to %d SAs, not %d", maxGroup, len(ids))
+	if len(ids) == 0 || len(ids) > ipsec.MaxBundle {
+		return fmt.Errorf("a group has one to %d SAs, not %d", ipsec.MaxBundle, len(ids))
 	}
 	seen := map[ipsec.Proto]bool{}
 	for i, id := range ids {
@@ -164,10 +161,10 @@ func (t Table) ungroup(id ipsec.SAID) (Table, Change, error) {
 	return t, c, nil
 }
 
-// formed gives the SAs of a group the modes they have in it, as RFC 4301 counts
-// them: the tun SA says that there is a tunnel, the SA after it is in tunnel
-// mode and brings the outer header, those after that protect the result in
-// transport mode.
+// formed gives the SAs of a group what they are in it: an arriving packet must
+// have gone through all of them, and their modes are as RFC 4301 counts them.
+// The tun SA says that there is a tunnel, the SA after it is in tunnel mode,
+// those after that protect the result in transport mode.
 func (t Table) formed(ids []ipsec.SAID) []ipsec.SA {
 	var list []ipsec.SA
 	tunnel := len(ids) > 0 && ids[0].Proto == ipsec.Tun
@@ -180,6 +177,10 @@ func (t Table) formed(ids []ipsec.SAID) []ipsec.SA {
 		}
 		if i > 0 && len(sa.Selectors) == 0 {
 			sa.Selectors = selectors
+		}
+		sa.Bundle = nil
+		if sa.Dir == ipsec.In && len(ids) > 1 {
+			sa.Bundle = slices.Clone(ids)
 		}
 		list = append(list, sa)
 	}

@@ -92,11 +92,12 @@ func TestUpDown(t *testing.T) {
 	wantSPD(t, "the table before", tab, "")
 	var added []string
 	for _, sa := range c.Add {
-		added = append(added, fmt.Sprintf("%s %s %s %v", sa.ID, sa.Dir, sa.Mode, sa.Selectors))
+		added = append(added, fmt.Sprintf("%s %s %s %v %v", sa.ID, sa.Dir, sa.Mode, sa.Selectors, sa.Bundle))
 	}
 	want := []string{
-		"tun0x200@198.51.100.1 out tunnel []", "esp0x200@198.51.100.1 out tunnel []",
-		"tun0x200@192.0.2.1 in tunnel [10.2.0.0/24 -> 10.1.0.0/24]", "esp0x200@192.0.2.1 in tunnel [10.2.0.0/24 -> 10.1.0.0/24]",
+		"tun0x200@198.51.100.1 out tunnel [] []", "esp0x200@198.51.100.1 out tunnel [] []",
+		"tun0x200@192.0.2.1 in tunnel [10.2.0.0/24 -> 10.1.0.0/24] [tun0x200@192.0.2.1 esp0x200@192.0.2.1]",
+		"esp0x200@192.0.2.1 in tunnel [10.2.0.0/24 -> 10.1.0.0/24] [tun0x200@192.0.2.1 esp0x200@192.0.2.1]",
 	}
 	if !slices.Equal(added, want) {
 		t.Errorf("added %q", added)
