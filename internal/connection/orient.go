@@ -236,8 +236,10 @@ func (d *Description) proposals(c *config.Conn) {
 	case len(d.IKE) > 0:
 	case c.Legacy:
 		d.IKE = suite.FreeSWANIKE()
-	default:
+	case d.Version == 1:
 		d.IKE = suite.DefaultIKE()
+	default:
+		d.IKE = suite.DefaultIKEv2()
 	}
 	switch {
 	case len(d.ESP) > 0:
