@@ -856,3 +856,49 @@ func TestReplayOfEverything(t *testing.T) {
 		p.honest()
 	}
 }
+
+// V1-17: fragments were never negotiated, so there are none.
+func TestAdv_V1_17(t *testing.T) {
+	p := newPair(t, 137)
+	w, e := p.up()
+	for _, s := range []ike.Header{{SPIi: 5, Major: 1, Exchange: ike.MainMode}, w.header(ike.MainMode, 0), w.header(ike.QuickMode, 9)} {
+		s.Next = 132
+		for _, body := range [][]byte{{0, 0, 0, 1, 0, 0}, {0, 0, 0, 1, 1, 1, 2}, {0, 0, 0, 1, 17, 1}} {
+			msg := append(s.Append(nil), 0, 0, 0, byte(4+len(body)))
+			msg = append(msg, body...)
+			msg[27] = byte(len(msg))
+			p.unmoved(p.east, e, "a fragment", msg)
+		}
+	}
+	p.honest()
+}
+
+// V1-21: Mode Config and XAUTH do not exist, before or after.
+func TestAdv_V1_21(t *testing.T) {
+	p := newPair(t, 138)
+	w, e := p.up()
+	msg, _ := wire.Seal(nil, w.header(ike.Transaction, 9), w.block, phase2IV(w.chosen.PRF, w.iv, 9), wire.HASH{Data: make([]byte, 32)})
+	p.unmoved(p.east, e, "a transaction", msg)
+	if !p.east.said("unsupported exchange type TRANSACTION in message") {
+		t.Error(p)
+	}
+	p.honest()
+}
+
+// V1-24: after an Aggressive Mode that was refused, nothing goes on.
+func TestAdv_V1_24(t *testing.T) {
+	p := newPair(t, 139)
+	h := ike.Header{SPIi: 9, Major: 1, Exchange: ike.Aggressive}
+	p.east.inject(westAddr, wire.Append(nil, h, offerSA(offers1(p.east.conns[0])), wire.KE{Data: make([]byte, 256)}, wire.Nonce{Data: make([]byte, 16)}, wire.NewID(mustID("@west"))))
+	for _, cookie := range []uint64{1, 0xffffffffffffffff} {
+		h.SPIr = cookie
+		for _, x := range []ike.ExchangeType{ike.Aggressive, ike.MainMode, ike.QuickMode} {
+			h.Exchange = x
+			p.east.inject(westAddr, wire.Append(nil, h, wire.HASH{Data: make([]byte, 32)}))
+		}
+	}
+	if len(p.sent) != 0 || len(p.east.machines) != 0 {
+		t.Error(p)
+	}
+	p.up()
+}

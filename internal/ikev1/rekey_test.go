@@ -90,7 +90,7 @@ func TestUnneededIsNotReplaced(t *testing.T) {
 
 // V1-26: IPsec SAs outlive their ISAKMP SA, also where that ended on purpose;
 // the next Quick Mode makes a new one first.
-func TestChildOutlivesISAKMP(t *testing.T) {
+func TestAdv_V1_26(t *testing.T) {
 	p := newPair(t, 26)
 	p.both(func(c *ike.Conn) { c.IKELife, c.ChildLife, c.RekeyMargin = time.Hour, 4*time.Hour, time.Minute })
 	w, e := p.up()
