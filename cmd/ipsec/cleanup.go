@@ -5,17 +5,20 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"regexp"
 
 	"cygnet/internal/firewall"
 	"cygnet/internal/host"
+	"cygnet/internal/pluto"
 )
 
 var virtualName = regexp.MustCompile(`^ipsec[0-9]+$`)
 
 // cleanUp removes what a daemon that crashed has left: its devices, with the
-// routes into them, its rules of the packet filter, and its run-time files. Until then they make sure that
-// nothing leaves in the clear.
+// routes into them, forwarding if it had turned that on, its rules of the
+// packet filter, and its run-time files. Until then they make sure that nothing
+// leaves in the clear.
 func (s *setup) cleanUp() error {
 	h, err := host.Open()
 	if err != nil {
@@ -40,10 +43,15 @@ func (s *setup) cleanUp() error {
 			return fmt.Errorf("remove %s: %w", d, err)
 		}
 	}
+	for _, w := range pluto.TurnedOn(s.at.run) {
+		if err := h.SetSwitch(w, "0"); err != nil {
+			return err
+		}
+	}
 	if err := removeRules(); err != nil {
 		return err
 	}
-	for _, file := range []string{s.at.socket(), s.at.pidFile(), s.at.infoFile()} {
+	for _, file := range []string{s.at.socket(), s.at.pidFile(), s.at.infoFile(), filepath.Join(s.at.run, pluto.ForwardingFile)} {
 		if err := os.Remove(file); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}

@@ -47,31 +47,32 @@ type Daemon struct {
 	queue    []toMachine // events for machines, in order
 	backlog  []job
 
-	file      *config.File
-	names     map[string]netip.Addr
-	links     []*link // attached devices
-	datagrams chan underlay.Datagram
-	readers   sync.WaitGroup
-	workers   *workers
-	inLine    []string          // connections that plutowait= has not started yet
-	starting  uint64            // the waiter of the one it has
-	awaited   map[string]string // virtual devices that wait for a physical one, and why
-	rescanAt  time.Time
-	proxies   []host.Proxy  // addresses that we answer for
-	filterAt  time.Time     // when the packet filter is to be looked at; zero: it is in order
-	filtered  time.Time     // when that was last done
-	filterErr error         // and what came of it
-	watchdog  time.Duration // how often systemd wants to hear of us; 0: never
-	barkAt    time.Time
-	batching  bool // at start: policies and routes wait until all are known
-	forwarded []forwarded
-	deaf      bool // after unlisten
-	stopping  bool
-	started   bool
-	debug     map[string]bool
-	myID      ike.ID
-	loaded    map[string]*config.File // where each connection was read
-	hand      byHand
+	file       *config.File
+	names      map[string]netip.Addr
+	links      []*link // attached devices
+	datagrams  chan underlay.Datagram
+	readers    sync.WaitGroup
+	workers    *workers
+	inLine     []string          // connections that plutowait= has not started yet
+	starting   uint64            // the waiter of the one it has
+	awaited    map[string]string // virtual devices that wait for a physical one, and why
+	rescanAt   time.Time
+	proxies    []host.Proxy  // addresses that we answer for
+	filterAt   time.Time     // when the packet filter is to be looked at; zero: it is in order
+	filtered   time.Time     // when that was last done
+	filterErr  error         // and what came of it
+	filterCost time.Duration // how long it took
+	watchdog   time.Duration // how often systemd wants to hear of us; 0: never
+	barkAt     time.Time
+	batching   bool          // at start: policies and routes wait until all are known
+	forwarded  []host.Switch // those that are on because of us
+	deaf       bool          // after unlisten
+	stopping   bool
+	started    bool
+	debug      map[string]bool
+	myID       ike.ID
+	loaded     map[string]*config.File // where each connection was read
+	hand       byHand
 
 	waiters    map[uint64]chan whack.Reply
 	lastWaiter uint64

@@ -3,30 +3,36 @@ package pluto
 import (
 	"net/netip"
 	"slices"
+	"strings"
 	"time"
 
 	"cygnet/internal/connection"
 	"cygnet/internal/firewall"
 	"cygnet/internal/host"
 	"cygnet/internal/ipsec"
+	"cygnet/internal/whack"
 )
 
-// refilter asks for the packet filter to be brought in line. Many changes at
-// once, as at start-up, are one transaction; a single one is not delayed.
+// refilter brings the packet filter in line, at once: who is told that a
+// connection is up finds the way open. Where that takes long, as with many
+// connections that come up together, changes are put together.
 func (d *Daemon) refilter() {
-	if d.o.Firewall == nil || d.stopping || !d.filterAt.IsZero() {
+	if d.o.Firewall == nil || d.batching || d.stopping || !d.filterAt.IsZero() {
 		return
 	}
-	d.filterAt = time.Now()
-	if next := d.filtered.Add(filterPause); next.After(d.filterAt) {
+	if next := d.filtered.Add(filterShare * d.filterCost); next.After(time.Now()) {
 		d.filterAt = next
+		return
 	}
+	d.filterNow()
 }
 
 // filterNow makes the packet filter what connections and SPD ask for.
 func (d *Daemon) filterNow() {
-	d.filterAt, d.filtered = time.Time{}, time.Now()
+	began := time.Now()
 	err := d.o.Firewall.Set(d.filterState())
+	d.filterAt, d.filtered = time.Time{}, time.Now()
+	d.filterCost = d.filtered.Sub(began)
 	switch {
 	case err != nil && (d.filterErr == nil || err.Error() != d.filterErr.Error()):
 		d.log.Error(err.Error())
@@ -142,5 +148,24 @@ func (d *Daemon) unfilter() {
 	}
 	if err := d.o.Firewall.Remove(); err != nil {
 		d.log.Error(err.Error())
+	}
+}
+
+// lookAtFilter adds what the rules of the packet filter have met to a look.
+func (d *Daemon) lookAtFilter(l *whack.Look) {
+	if d.o.Firewall == nil {
+		return
+	}
+	list, err := d.o.Firewall.Counters()
+	if err != nil {
+		d.log.Error(err.Error())
+	}
+	for _, c := range list {
+		count := whack.Drop{Reason: c.Name, Count: c.Packets}
+		if strings.HasPrefix(c.Name, firewall.CountInbound) || strings.HasPrefix(c.Name, firewall.CountOutbound) {
+			l.Drops = append(l.Drops, count)
+		} else {
+			l.Filter = append(l.Filter, count)
+		}
 	}
 }

@@ -10,7 +10,7 @@ const (
 	resolveTime = 5 * time.Second        // for host names of the configuration
 	scriptsEnd  = 30 * time.Second       // for the scripts that undo things at the end
 	maxProxies  = 256                    // addresses of one selector that proxy ARP answers for
-	filterPause = 200 * time.Millisecond // between two transactions of the packet filter
+	filterShare = 4                      // transactions of the packet filter rest that many times as long as they take
 	maxLogLine  = 4096                   // octets of a log line
 	lockTries   = 20                     // for a daemon that is just ending
 	lockWait    = 100 * time.Millisecond

@@ -150,6 +150,7 @@ func (d *Daemon) look() *whack.Look {
 	for _, c := range d.o.Plane.Drops() {
 		l.Drops = append(l.Drops, whack.Drop{Reason: c.Reason, Count: c.Count})
 	}
+	d.lookAtFilter(l)
 	for _, k := range d.links {
 		l.Devices = append(l.Devices, whack.Device{Virtual: k.Virtual, Physical: k.Physical, MTU: d.mtuOf(k), EffectiveMTU: d.effectiveMTU(k), PhysicalMTU: k.wire.MTU()})
 	}

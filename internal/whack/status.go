@@ -201,6 +201,7 @@ type Look struct {
 	Eroutes []Eroute `json:"eroutes"`
 	SAs     []SA     `json:"sas"`
 	Drops   []Drop   `json:"drops"`
+	Filter  []Drop   `json:"filter,omitempty"` // what rules of ours in the packet filter have let pass
 	Devices []Device `json:"devices"`
 	Routes  []string `json:"routes"` // the kernel's routes, as `ip route` prints them
 }

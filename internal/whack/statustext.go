@@ -242,14 +242,21 @@ func (l *Look) Lines() []string {
 	for i := range l.SAs {
 		out = append(out, l.SAs[i].line())
 	}
-	var drops []string
-	for _, d := range l.Drops {
+	out = append(out, "dropped: "+cmp.Or(counts(l.Drops), "nothing"))
+	if c := counts(l.Filter); c != "" {
+		out = append(out, "firewall: "+c)
+	}
+	return append(out, l.Routes...)
+}
+
+func counts(list []Drop) string {
+	var words []string
+	for _, d := range list {
 		if d.Count > 0 {
-			drops = append(drops, fmt.Sprintf("%s=%d", d.Reason, d.Count))
+			words = append(words, fmt.Sprintf("%s=%d", d.Reason, d.Count))
 		}
 	}
-	out = append(out, "dropped: "+cmp.Or(strings.Join(drops, " "), "nothing"))
-	return append(out, l.Routes...)
+	return strings.Join(words, " ")
 }
 
 // Lines is one line per connection that is up, as `ipsec trafficstatus` of
