@@ -576,7 +576,7 @@ func TestAdv_V1_15(t *testing.T) {
 	p.check(1)
 	p.once()
 
-	p, e, _ = start() // lost: QR1 comes again, and QI2 with it
+	p, _, _ = start() // lost: QR1 comes again, and QI2 with it
 	p.fate = nil
 	p.pass(15 * time.Second)
 	p.check(1)

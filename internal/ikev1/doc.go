@@ -20,6 +20,10 @@
 // of one Config therefore know each other, and all of them, with the gate, are
 // called from one goroutine.
 //
+// A runtime finds the machine of a message by the cookies: the responder's, if it
+// is not zero and we have made it; else the initiator's, if we are one. What has
+// no machine goes to the Gate. IKEv1 has no flag that says who sent a message.
+//
 // Every machine ends with the action Done. IKEUp is always followed by exactly
 // one IKEDown, ChildUp by exactly one ChildDown; an attempt that never came so
 // far ends with Failed instead, once for each connection that waited on it.

@@ -38,7 +38,7 @@ func (s *step) receiveInfo(in inbound, msg []byte) {
 		return
 	}
 	s.asks.take(s.now, requestBurst, requestPerSec)
-	s.used[in.MessageID] = struct{}{}
+	s.remembered(in.MessageID)
 	if s.state == stateMainI3 {
 		s.refusedInI3(in)
 		return

@@ -21,7 +21,7 @@ func (s *step) receiveQI1(in inbound, msg []byte) {
 		return
 	}
 	s.asks.take(s.now, requestBurst, requestPerSec)
-	s.used[in.MessageID] = struct{}{}
+	s.remembered(in.MessageID)
 	s.heard(in)
 	s.gotQI1(in)
 }

@@ -115,9 +115,10 @@ const (
 	maxChildren = 1000
 
 	// maxMessageIDs bounds the message IDs of one ISAKMP SA that are
-	// remembered, lest one be used again (V1-16). An hour of dead peer
-	// detection every second is below half of it.
-	maxMessageIDs = 8192
+	// remembered, lest one be used again (V1-16). At half of it the ISAKMP SA
+	// is replaced: dead peer detection every few seconds wears one out before
+	// its day is over.
+	maxMessageIDs = 1 << 15
 
 	// deletesPerMessage keeps a message that ends many SAs below a packet.
 	deletesPerMessage = 64

@@ -124,6 +124,15 @@ func (s *step) accepted(in inbound) {
 	s.main.seen, s.main.reply = in.digest, nil
 }
 
+// remembered notes the message ID of a proven exchange of the peer. An ISAKMP
+// SA that has seen too many is replaced in time.
+func (s *step) remembered(id uint32) {
+	s.used[id] = struct{}{}
+	if len(s.used) >= maxMessageIDs/2 && s.state == stateUp {
+		s.replace()
+	}
+}
+
 // noteCommit mentions the Commit bit, which FreeS/WAN ignored and so do we
 // (freeswan.md 6.1): our QI2 is repeated until the peer has it.
 func (s *step) noteCommit(h ike.Header) {

@@ -316,3 +316,18 @@ func TestReplacementFails(t *testing.T) {
 		t.Error(p)
 	}
 }
+
+// An ISAKMP SA that has seen too many message IDs is replaced in time.
+func TestMessageIDsWearOut(t *testing.T) {
+	p := newPair(t, 39)
+	w, e := p.up()
+	for id := uint32(1); len(e.used) < maxMessageIDs/2-1; id++ {
+		e.used[id] = struct{}{}
+	}
+	p.west.step(w, ike.Rekey{Child: w.children[0].serial})
+	p.pass(time.Minute)
+	if up := facts[ike.IKEUp](p.east); len(up) != 2 || up[1].Rekeyed != e.serial {
+		t.Error(p)
+	}
+	p.usable()
+}

@@ -39,7 +39,7 @@ func (s *SA) home() *SA {
 // wake has the runtime give o a TimeUp at once: it has work that only its own
 // Step can do.
 func (s *step) wake(o *SA) {
-	if o == s.SA {
+	if o == s.SA || o.state == stateDead {
 		return
 	}
 	o.wakeAt = s.now
