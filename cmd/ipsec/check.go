@@ -227,13 +227,14 @@ func notApplied(list []check.Skipped) []string {
 		}
 	}
 	for _, file := range files {
-		var parts []string
+		var ids, needs []string
 		for _, s := range list {
 			if s.File == file {
-				parts = append(parts, fmt.Sprintf("%s (%s)", s.Rule, s.Needs))
+				ids = append(ids, s.Rule)
+				needs = append(needs, strings.TrimSuffix(s.Needs, " of the machine"))
 			}
 		}
-		lines = append(lines, fmt.Sprintf("N/A: %s: what these rules need is not known: %s", file, strings.Join(parts, ", ")))
+		lines = append(lines, fmt.Sprintf("N/A: %s: %s: not known of its machine: %s", file, strings.Join(ids, " "), strings.Join(slices.Compact(needs), ", ")))
 	}
 	return lines
 }

@@ -85,7 +85,7 @@ func Run(gateways ...*Gateway) *Report {
 	r := &Report{Findings: []Finding{}, Skipped: []Skipped{}}
 	for i := range rules {
 		rule := &rules[i]
-		out := &found{rule: rule}
+		out := &found{rule: rule, of: len(gateways)}
 		for n, g := range gateways {
 			switch {
 			case rule.each == nil:
@@ -122,6 +122,7 @@ func (r *Report) add(f Finding) {
 // found collects what one rule finds.
 type found struct {
 	rule *Rule
+	of   int // gateways that are looked at
 	list []*Finding
 }
 

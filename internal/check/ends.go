@@ -51,7 +51,7 @@ func likeness(v, w view) int {
 	}
 	nets := sameNets(nets(v.local), nets(w.remote)) && sameNets(nets(v.remote), nets(w.local)) && samePorts(v.local, w.remote) && samePorts(v.remote, w.local)
 	named := v.Name == w.Name
-	points := near + far
+	points := near + far + meetIDs(v.local, w.remote) + meetIDs(v.remote, w.local)
 	if nets {
 		points += 8
 	}
@@ -71,6 +71,20 @@ func meet(a, b config.Host) int {
 	case a.Kind != config.HostAddr || b.Kind != config.HostAddr:
 		return 0
 	case a.Addr == b.Addr:
+		return 2
+	}
+	return -1
+}
+
+// meetIDs compares two descriptions of one end by its identity: 2 if they agree
+// in a name, -1 if they do not, 0 if one of them leaves it open or it is only
+// the address.
+func meetIDs(a, b *config.End) int {
+	p, q := identity(a), identity(b)
+	if _, addr := p.Addr(); p.IsZero() || q.IsZero() || addr && p.Equal(q) {
+		return 0
+	}
+	if p.Equal(q) {
 		return 2
 	}
 	return -1
@@ -179,7 +193,7 @@ func orDefault(list, def []suite.Proposal) []suite.Proposal {
 func unmatched(a, b *Gateway, out *found) {
 	list := matches(a, b)
 	if len(list) == 0 {
-		if len(a.tunnels()) > 0 && len(b.tunnels()) > 0 {
+		if out.of == 2 && len(a.tunnels()) > 0 && len(b.tunnels()) > 0 {
 			out.at(config.Pos{File: b.Conf.Name}, "", fmt.Sprintf("no connection here is one of %s seen from the other end", a.Conf.Name), "")
 		}
 		return
@@ -210,12 +224,22 @@ func unmatched(a, b *Gateway, out *found) {
 // differentKeys compares what each end proves itself with to what the other
 // one holds. Nothing of a secret is told.
 func differentKeys(a, b *Gateway, out *found) {
-	for _, m := range matches(a, b) {
+	list := matches(a, b)
+	// In a file that several gateways have alike, some connections may be of
+	// others than these two: who lacks the secret of one cannot be told.
+	alike := map[hosts]bool{}
+	for _, m := range list {
+		if h, ok := hostsOf(m.a.Conn); ok {
+			alike[h] = true
+		}
+	}
+	for _, m := range list {
 		if pskConn(m.a.Conn) && pskConn(m.b.Conn) {
 			p, q := a.secretFor(m.a), b.secretFor(m.b)
 			switch {
 			case p != nil && q != nil && !p.PSK.Equal(q.PSK):
 				out.at(q.Where, m.b.Name, fmt.Sprintf("the secret is another than at %s:%d", p.Where.File, p.Where.Line), "the same line on both gateways")
+			case len(alike) > 1:
 			case p == nil && q != nil:
 				out.at(at(m.a.Conn, "authby"), m.a.Name, "there is no secret for it, as the other end has", fmt.Sprintf("the line of %s:%d here too", q.Where.File, q.Where.Line))
 			case p != nil && q == nil:

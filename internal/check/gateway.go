@@ -107,21 +107,6 @@ func (r *recorder) Read(name string, limit int) ([]byte, config.Info, error) {
 	return b, info, err
 }
 
-// line returns one line of a file, without its line feed.
-func (g *Gateway) line(at config.Pos) string {
-	s := g.fsys.files[path.Clean(at.File)]
-	if s == nil {
-		return ""
-	}
-	n := 0
-	for l := range strings.Lines(s.text) {
-		if n++; n == at.Line {
-			return strings.TrimSuffix(l, "\n")
-		}
-	}
-	return ""
-}
-
 // Files lists the files of the configuration, includes too.
 func (g *Gateway) Files() []string { return slices.Clone(g.conf) }
 

@@ -196,7 +196,7 @@ func virtualAddress(g *Gateway, out *found) {
 				continue
 			}
 			key := v.remoteSide + "subnet"
-			out.at(at(c, key), c.Name, fmt.Sprintf("%s=%s gives a machine whose address changes another one beside it", key, v.remote.Subnets[0]), "leave "+key+" out")
+			out.at(at(c, key), c.Name, fmt.Sprintf("%s=%s gives a machine whose address changes another one beside it", key, v.remote.Subnets[0]), "leave "+key+" out, unless the machine is behind NAT and that is its address there")
 		}
 	}
 }

@@ -140,7 +140,7 @@ func reusedBetween(a, b *Gateway, out *found) {
 			p, q := a.pairs(f), b.pairs(e)
 			// Where b itself has it for both pairs, that has been said.
 			again := slices.ContainsFunc(b.psks(), func(d *config.Secret) bool { return d != e && d.PSK.Equal(e.PSK) })
-			if f.PSK.Equal(e.PSK) && !again && len(p) == 1 && len(q) == 1 && p[0] != q[0] {
+			if f.PSK.Equal(e.PSK) && !again && len(p) == 1 && len(q) == 1 && p[0] != q[0] && !strings.Contains(p[0]+q[0], "%") {
 				out.at(e.Where, "", fmt.Sprintf("the same secret stands at %s:%d for another pair (%s, here %s)", f.Where.File, f.Where.Line, p[0], q[0]), "a secret of its own: ipsec ranbits 256")
 			}
 		}
