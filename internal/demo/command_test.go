@@ -41,6 +41,8 @@ func TestChoose(t *testing.T) {
 		{options{}, nil, "site-to-site"},
 		{options{}, []string{"trap", "crash"}, "trap crash"},
 		{options{}, []string{"moon"}, `no scenario "moon"`},
+		{options{}, []string{"../../scenarios/nat.txt"}, "nat"},
+		{options{}, []string{"moon.txt"}, "open moon.txt: no such file"},
 		{options{keep: true}, []string{"trap", "crash"}, "--keep works with one scenario"},
 	} {
 		got := ""

@@ -27,7 +27,10 @@ func TestScenarios(t *testing.T) {
 	}
 	for _, s := range all {
 		t.Run(s.Name, func(t *testing.T) {
+			t.Parallel()
 			labtest.New(t, "probe") // skips or fails where no network can be built
+			missing := s.Missing()
+			labtest.Need(t, len(missing) == 0, strings.Join(missing, ", "))
 			var story bytes.Buffer
 			r := &Runner{Binary: labtest.Binary(t), Prefix: labtest.Prefix("kd"), Tell: &Story{Out: &story}}
 			if _, err := r.Run(t.Context(), s); err != nil {
@@ -83,6 +86,12 @@ func TestStepsFail(t *testing.T) {
 		{"sunset: send 1 MB to sunrise", "connect"},
 		{"sunset: keep pinging sunrise\nsunset: wait 0.2\nsunset: stop pinging sunrise, at most 2 lost", "0 of"},
 		{"west: dance", "not understood"},
+		{"west: sh echo a b; exit 3", "exit code 3, expected 0"},
+		{"west: sh echo a b\n\t> c", "expected but not printed: c"},
+		{"west: sh echo a b\n\twithin 0.3\n\t! a b", "printed, but must not be: a b"},
+		{"west,moon: sh true", "no host \"moon\""},
+		{"sunset: ping 192.168.100.{1..3}", "2 of 3 not answered: 192.168.100.2 from"},
+		{"sunset: ping 192.168.100.{3..1}", "a range is"},
 		{"moon: ping west", "no host"},
 		{"sunset: ping moon", "neither a host nor an address"},
 	} {
@@ -99,6 +108,14 @@ sunset: ping 192.168.100.1 from 192.168.100.10
 sunset: send 2 MB to sunset
 west: route 0.0.0.0/0 by eth0
 west: no route 192.168.200.0/24
+west,sunset: sh echo "two  words" in $HOME
+	> two words in ...
+west: sh echo x >>$IPSEC_CONFS/lines; grep -c x $IPSEC_CONFS/lines
+	within 5
+	> 3
+west: sh command -v ipsec
+	> .../west/bin/ipsec
+sunset,west: ping 192.168.100.{10..10}
 sunset: keep pinging 192.168.100.1
 sunset: wait 0.2
 sunset: stop pinging 192.168.100.1, none lost
@@ -108,7 +125,7 @@ wire: nothing clear
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(o.Timeline) != 10 || len(o.Transfers) != 1 || o.Transfers[0].Bytes != 2e6 {
+	if len(o.Timeline) != 16 || len(o.Transfers) != 1 || o.Transfers[0].Bytes != 2e6 {
 		t.Errorf("outcome: %+v", o)
 	}
 }
@@ -161,6 +178,9 @@ func TestParseErrors(t *testing.T) {
 		{"T\n-- steps --\n# c\n\t> x\n", "line 2: expectation without a step"},
 		{"T\n-- steps --\nwest: a\n\t? x\n", "line 2: \"? x\" is none of"},
 		{"T\n-- steps --\nwest: a\n\texit x\n", "invalid syntax"},
+		{"T\n-- steps --\nwest: a\n\twithin x\n", "invalid syntax"},
+		{"T\n-- steps --\nwest: \n", "does not begin with HOST"},
+		{"T\n-- network --\nwest address 10.0.{1..}.1/24 on eth1\n", "a range is"},
 		{"T\n-- network --\nnorth pole\n", "section \"network\": line 1: not understood"},
 		{"T\n-- network --\neast hides x\n", "line 1"},
 		{"T\n-- network --\neast route 1.2.3.0/24 via x\n", "line 1"},
@@ -170,6 +190,38 @@ func TestParseErrors(t *testing.T) {
 		if _, err := Parse("x", []byte(tt.text)); err == nil || !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%q: %v, want %q", tt.text, err, tt.want)
 		}
+	}
+}
+
+func TestExpand(t *testing.T) {
+	for _, tt := range []struct {
+		word string
+		want string // words joined
+	}{
+		{"10.0.0.1", "10.0.0.1"},
+		{"10.0.0.{7..9}", "10.0.0.7 10.0.0.8 10.0.0.9"},
+		{"10.{1..2}.0.{0..1}/24", "10.1.0.0/24 10.1.0.1/24 10.2.0.0/24 10.2.0.1/24"},
+		{"a{1..1}b", "a1b"},
+		{"{1..x}", ""}, {"{1}", ""}, {"{1..2", ""}, {"{2..1}", ""}, {"{1..9999999}", ""},
+	} {
+		got, err := expand(tt.word)
+		if strings.Join(got, " ") != tt.want || (err != nil) != (tt.want == "") {
+			t.Errorf("%s: %v, %v", tt.word, got, err)
+		}
+	}
+}
+
+// A scenario whose programs this machine lacks is passed over, and says so.
+func TestMissingProgram(t *testing.T) {
+	s, err := Parse("x", []byte("T\n-- network --\nneeds sh no-such-program\n-- steps --\nwest: dance\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var story bytes.Buffer
+	r := &Runner{Binary: "/bin/false", Prefix: labtest.Prefix("kd"), Tell: &Story{Out: &story}}
+	o, err := r.Run(t.Context(), s)
+	if err != nil || !o.OK || o.Skipped != "this machine has no no-such-program" || !strings.Contains(story.String(), "x: skipped") {
+		t.Errorf("%v: %+v\n%s", err, o, story.String())
 	}
 }
 

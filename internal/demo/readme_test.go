@@ -2,12 +2,16 @@ package demo
 
 import (
 	"bytes"
+	"flag"
 	"os"
 	"regexp"
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"cygnet/internal/lab/labtest"
+	"cygnet/scenarios"
 )
 
 // The walk-through of the README, with its own files and commands, works. The
@@ -32,6 +36,40 @@ func TestReadme(t *testing.T) {
 	r := &Runner{Binary: labtest.Binary(t), Prefix: labtest.Prefix("kd"), Tell: &Story{Out: &story}}
 	if _, err := r.Run(t.Context(), s); err != nil {
 		t.Errorf("%v\n%s\n%s", err, text, story.String())
+	}
+}
+
+var update = flag.Bool("update", false, "write the list of scenarios into README.md")
+
+// The README names every scenario with its title. After a change,
+// go test ./internal/demo -run Readme -update writes the list anew.
+func TestReadmeListsScenarios(t *testing.T) {
+	const path, begin, end = "../../README.md", "<!-- scenarios, from their titles -->\n", "<!-- end of scenarios -->\n"
+	all, err := Load(scenarios.Files)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := "| scenario | |\n| --- | --- |\n"
+	for _, s := range all {
+		want += "| [" + s.Name + "](scenarios/" + s.Name + ".txt) | " + s.Title + " |\n"
+	}
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before, rest, ok := strings.Cut(string(b), begin)
+	got, after, ok2 := strings.Cut(rest, end)
+	if !ok || !ok2 {
+		t.Fatal("README.md has no list of scenarios")
+	}
+	if *update {
+		if err := os.WriteFile(path, []byte(before+begin+want+end+after), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("the README's list of scenarios (-update mends it):\n%s", diff)
 	}
 }
 
