@@ -41,7 +41,7 @@ func checkKey(key crypto.PublicKey) *Error {
 			return refuse(StepKey, "RSA key of %d bits is longer than %d", n, maxRSA)
 		case k.N.Bit(0) == 0:
 			return refuse(StepKey, "RSA modulus is even")
-		case k.E < 3 || k.E%2 == 0:
+		case k.E < 3 || k.E%2 == 0 || int64(k.E) > 1<<31-1:
 			return refuse(StepKey, "RSA exponent %d is none", k.E)
 		}
 		return nil

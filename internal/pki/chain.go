@@ -197,13 +197,11 @@ func (s *Store) accept(chain []*x509.Certificate, ca ike.ID) *Error {
 func (s *Store) explain(now time.Time, leaf *x509.Certificate, r *received, err error) *Error {
 	var invalid x509.CertificateInvalidError
 	if errors.As(err, &invalid) {
-		switch invalid.Reason {
-		case x509.CANotAuthorizedForThisName, x509.UnconstrainedName, x509.TooManyConstraints:
-			return refuse(StepConstraint, "%s", plain(err))
-		case x509.Expired:
-			return refuse(StepTime, "%s", plain(err))
+		who := leaf
+		if invalid.Cert != nil {
+			who = invalid.Cert
 		}
-		return refuse(StepUsage, "%s", plain(err))
+		return refuse(stepOf(invalid.Reason), "%s", plain(err)).of(nameOf(who.RawSubject))
 	}
 	if errors.As(err, &x509.UnhandledCriticalExtension{}) {
 		return refuse(StepExtension, "%s", plain(err))
@@ -214,12 +212,22 @@ func (s *Store) explain(now time.Time, leaf *x509.Certificate, r *received, err 
 		return flaw
 	case r.flaw != nil:
 		return refuse(StepChain, "no chain to a CA of ours: '%s' did not come with it, but something that is of no use (%s)", nameOf(at.RawIssuer), r.flaw)
-	case strings.Contains(err.Error(), "too many intermediates"):
-		return refuse(StepChain, "its chain is longer than one of its CAs allows")
 	case s.named(at.RawIssuer):
 		return refuse(StepChain, "no chain to a CA of ours: its issuer has the name of '%s', but this did not sign it", nameOf(at.RawIssuer))
 	}
 	return refuse(StepChain, "no chain to a CA of ours: '%s' is not known here", nameOf(at.RawIssuer))
+}
+
+func stepOf(r x509.InvalidReason) Step {
+	switch r {
+	case x509.CANotAuthorizedForThisName, x509.UnconstrainedName, x509.TooManyConstraints:
+		return StepConstraint
+	case x509.Expired:
+		return StepTime
+	case x509.TooManyIntermediates:
+		return StepChain
+	}
+	return StepUsage
 }
 
 // follow goes from leaf by the names of issuers to the first certificate with a
