@@ -236,6 +236,19 @@ func (d *Daemon) expiredByHand(ev ipsec.Event) bool {
 	return true
 }
 
+// abortByHand takes a connection by hand down whose script failed to bring it
+// up or to route it; what it protects is dropped (freeswan.md 4.7).
+func (d *Daemon) abortByHand(name string) {
+	t, c, err := d.hand.table.Down(name)
+	if err != nil {
+		return // it is not one of ours, or down again already
+	}
+	d.log.Warn(fmt.Sprintf("%q: taken down because its script failed", name))
+	if err := d.applyByHand(t, c); err != nil {
+		d.log.Error(err.Error())
+	}
+}
+
 // attachByHand is `ipsec tncfg --attach`.
 func (d *Daemon) attachByHand(virtual, physical string) error {
 	number, ours := strings.CutPrefix(virtual, "ipsec")

@@ -5,14 +5,18 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"cygnet/internal/firewall"
 	"cygnet/internal/host"
 	"cygnet/internal/ipsec"
 	"cygnet/internal/rawkey"
+	"cygnet/internal/underlay"
 	"cygnet/internal/whack"
 )
 
@@ -363,4 +367,94 @@ func TestRoutedByHandBeforeCrash(t *testing.T) {
 		}
 		g.must(whack.OpManualUp, "hand")
 	})
+}
+
+// R10.2: static keys stay as they are, for as long as nobody changes them.
+func TestKeysStay(t *testing.T) {
+	inBubble(t, func(t *testing.T, p *pair) {
+		p.west.noIKE, p.east.noIKE = true, true
+		for _, g := range []*gateway{p.west, p.east} {
+			g.start(setup + byHandConn("hand", "auto=manual"))
+		}
+		p.carries(t, "at first")
+		time.Sleep(25 * time.Hour)
+		p.carries(t, "a day later")
+		if lines := strings.Join(p.west.must(whack.OpSAs, ""), "\n"); !strings.Contains(lines, "esp0x200@198.51.100.1") || !strings.Contains(lines, "addtime(90000,0,0)") {
+			t.Errorf("SAs\n%s", lines)
+		}
+	})
+}
+
+// leftfirewall= opens for a connection by hand while it is up, as it does for
+// IKE's.
+func TestFirewallByHand(t *testing.T) {
+	inBubble(t, func(t *testing.T, p *pair) {
+		filter := &firewall.Fake{}
+		p.west.noIKE, p.west.filter = true, filter
+		p.west.start(setup + byHandConn("hand", "leftfirewall=yes"))
+		open := func() string {
+			time.Sleep(time.Second)
+			return fmt.Sprint(filter.State().Forward)
+		}
+		if got := open(); got != "[]" {
+			t.Errorf("before: %s", got)
+		}
+		p.west.must(whack.OpManualUp, "hand")
+		if got := open(); got != "[{ipsec0 10.1.0.0/24 10.2.0.0/24}]" {
+			t.Errorf("up: %s", got)
+		}
+		p.west.must(whack.OpManualDown, "hand")
+		if got := open(); got != "[]" {
+			t.Errorf("down: %s", got)
+		}
+	})
+}
+
+// The connection's own script is called with the verbs, and takes it down when
+// it fails.
+func TestScriptByHand(t *testing.T) {
+	for _, fails := range []string{"", "up"} {
+		t.Run("fails at "+fails, func(t *testing.T) {
+			dir := t.TempDir()
+			script := filepath.Join(dir, "updown")
+			text := fmt.Sprintf("#!/bin/sh\necho $PLUTO_VERB $PLUTO_CONNECTION $PLUTO_PEER_CLIENT >>%s/calls\n[ ${PLUTO_VERB%%%%-*} != \"%s\" ]\n", dir, fails)
+			if err := os.WriteFile(script, []byte(text), 0o755); err != nil {
+				t.Fatal(err)
+			}
+			wa, _ := underlay.NewPair([]netip.Addr{westAddr}, []netip.Addr{eastAddr})
+			g := newGateway(t, "west", westAddr, wa)
+			g.noIKE = true
+			g.start(setup + byHandConn("hand", "leftupdown="+script))
+			defer g.plane.Close()
+			defer g.stop()
+			g.must(whack.OpManualUp, "hand")
+			calls := func() string {
+				b, err := os.ReadFile(filepath.Join(dir, "calls"))
+				if err != nil {
+					return ""
+				}
+				return string(b)
+			}
+			deadline := time.Now().Add(20 * time.Second)
+			for strings.Count(calls(), "\n") < 3 && time.Now().Before(deadline) {
+				time.Sleep(20 * time.Millisecond)
+			}
+			const three = "prepare-client hand 10.2.0.0/24\nroute-client hand 10.2.0.0/24\nup-client hand 10.2.0.0/24\n"
+			if !strings.HasPrefix(calls(), three) {
+				t.Fatalf("calls\n%s", calls())
+			}
+			if fails == "" {
+				if g.eroute() != "tun0x200@198.51.100.1" {
+					t.Errorf("eroute %s", g.eroute())
+				}
+				return
+			}
+			for g.eroute() != "%drop" && time.Now().Before(deadline) {
+				time.Sleep(20 * time.Millisecond)
+			}
+			if g.eroute() != "%drop" || !strings.Contains(g.log.String(), `"hand": taken down because its script failed`) {
+				t.Errorf("eroute %s, log\n%s", g.eroute(), g.log)
+			}
+		})
+	}
 }

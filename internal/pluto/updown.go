@@ -43,9 +43,13 @@ func (d *Daemon) scriptEnded(r updown.Result) {
 		failure = r.Err.Error()
 		d.log.Warn(fmt.Sprintf("%q: %s", r.Name, line))
 	}
-	if !d.stopping {
-		d.stepTable(connection.UpdownDone{Name: r.Name, Instance: r.Instance, Verb: r.Base(), Err: failure})
+	if d.stopping {
+		return
 	}
+	if r.Aborts() {
+		d.abortByHand(r.Name)
+	}
+	d.stepTable(connection.UpdownDone{Name: r.Name, Instance: r.Instance, Verb: r.Base(), Err: failure})
 }
 
 // stopScripts runs what still has to be undone, then waits for all scripts.
