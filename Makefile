@@ -5,6 +5,13 @@ BENCHTIME   ?= 1s
 TESTTIMEOUT ?= 30m
 PREFIX      ?= /usr/local
 DESTDIR     ?=
+SBINDIR     ?= $(PREFIX)/sbin
+SHAREDIR    ?= $(PREFIX)/share
+MANDIR      ?= $(SHAREDIR)/man
+UNITDIR     ?= /usr/lib/systemd/system
+SYSCONFDIR  ?= /etc
+BIN         ?= bin/ipsec
+ENABLE      ?= yes
 
 # Tools that are run, not linked: pinned here, kept out of go.mod.
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
@@ -13,7 +20,7 @@ GOVULNCHECK = golang.org/x/vuln/cmd/govulncheck@v1.9.0
 # Packages with goroutines of their own; these run under the race detector.
 RACE = ./internal/klips/... ./internal/pluto/... ./internal/whack/... ./internal/underlay/... ./internal/tun/...
 
-.PHONY: all build demo test check bench fuzz install clean
+.PHONY: all build demo test check bench fuzz install install-files clean
 
 all: build
 
@@ -41,9 +48,29 @@ bench: build
 fuzz:
 	GO="$(GO)" scripts/fuzz.sh $(FUZZTIME)
 
-install: build
-	install -d $(DESTDIR)$(PREFIX)/sbin
-	install -m 0755 bin/ipsec $(DESTDIR)$(PREFIX)/sbin/ipsec
+install: build install-files
+	if [ -z "$(DESTDIR)" ] && [ -d /run/systemd/system ] && [ "$(ENABLE)" = yes ]; then \
+		systemctl daemon-reload && systemctl enable ipsec.service; fi
+
+# The files alone, with the binary $(BIN). An ipsec.conf that is there stays.
+install-files:
+	install -d $(DESTDIR)$(SBINDIR) $(DESTDIR)$(MANDIR)/man8 $(DESTDIR)$(UNITDIR) $(DESTDIR)$(SYSCONFDIR)/init.d \
+		$(DESTDIR)$(SHAREDIR)/bash-completion/completions $(DESTDIR)$(SHAREDIR)/zsh/site-functions \
+		$(DESTDIR)$(SHAREDIR)/fish/vendor_completions.d $(DESTDIR)$(SHAREDIR)/doc/cygnet
+	install -d -m 0700 $(DESTDIR)$(SYSCONFDIR)/ipsec.d $(DESTDIR)$(SYSCONFDIR)/ipsec.d/private
+	install -d $(addprefix $(DESTDIR)$(SYSCONFDIR)/ipsec.d/,policies cacerts certs crls)
+	install -m 0755 $(BIN) $(DESTDIR)$(SBINDIR)/ipsec
+	$(BIN) man $(DESTDIR)$(MANDIR)/man8
+	$(BIN) completion bash >$(DESTDIR)$(SHAREDIR)/bash-completion/completions/ipsec
+	$(BIN) completion zsh >$(DESTDIR)$(SHAREDIR)/zsh/site-functions/_ipsec
+	$(BIN) completion fish >$(DESTDIR)$(SHAREDIR)/fish/vendor_completions.d/ipsec.fish
+	sed 's,@SBINDIR@,$(SBINDIR),' packaging/ipsec.service.in >$(DESTDIR)$(UNITDIR)/ipsec.service
+	sed 's,@SBINDIR@,$(SBINDIR),' packaging/ipsec.init.in >$(DESTDIR)$(SYSCONFDIR)/init.d/ipsec
+	chmod 0755 $(DESTDIR)$(SYSCONFDIR)/init.d/ipsec
+	install -m 0644 packaging/ipsec.conf $(DESTDIR)$(SHAREDIR)/doc/cygnet/ipsec.conf
+	[ -e $(DESTDIR)$(SYSCONFDIR)/ipsec.conf ] || { \
+		install -m 0644 packaging/ipsec.conf $(DESTDIR)$(SYSCONFDIR)/ipsec.conf; \
+		install -m 0644 packaging/local.conf $(DESTDIR)$(SYSCONFDIR)/ipsec.d/local.conf; }
 
 clean:
 	rm -rf bin

@@ -27,7 +27,7 @@ import (
 const exitLocked whack.Exit = 10
 
 func newPluto() *cobra.Command {
-	var background bool
+	var background, boot bool
 	c := &cobra.Command{
 		Use:   "pluto",
 		Short: "Run the key daemon in the foreground",
@@ -37,11 +37,17 @@ error, reads its files again on SIGHUP, and tells systemd when it is ready.
 ` + "`ipsec setup start'" + ` runs it in the background.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return runDaemon(cmd.Context(), where(), daemonOptions{background: background}, cmd.ErrOrStderr())
+			at := where()
+			o := daemonOptions{background: background || boot}
+			if boot { // R12.11
+				o.noIKE = !config.Load(at.conf).Setup.Pluto
+			}
+			return runDaemon(cmd.Context(), at, o, cmd.ErrOrStderr())
 		},
 	}
 	f := c.Flags()
 	f.BoolVar(&background, "background", false, "log to logfile= or the journal instead of standard error")
+	f.BoolVar(&boot, "boot", false, "for service managers: with --background, and without IKE if pluto=no")
 	f.Bool("nofork", true, "accepted for old scripts: pluto never forks")
 	f.Bool("stderrlog", true, "accepted for old scripts")
 	return c

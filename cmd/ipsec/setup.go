@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/syslog"
 	"os"
 	"os/exec"
 	"slices"
@@ -49,7 +50,8 @@ for, or stops it and removes its devices, routes and firewall rules.`,
 		if err != nil {
 			return err
 		}
-		s := &setup{ctx: cmd.Context(), at: where(), out: cmd.OutOrStdout(), diag: cmd.ErrOrStderr()}
+		at := where()
+		s := &setup{ctx: cmd.Context(), at: at, conf: &config.Load(at.conf).Setup, out: cmd.OutOrStdout(), diag: cmd.ErrOrStderr()}
 		if op == "status" {
 			return s.status(asJSON)
 		}
@@ -58,16 +60,16 @@ for, or stops it and removes its devices, routes and firewall rules.`,
 		}
 		switch op {
 		case "start":
-			return s.start()
+			return s.noted(s.start())
 		case "stop":
-			return s.stop()
+			return s.noted(s.stop())
 		}
 		if s.running() {
 			if err := s.stop(); err != nil {
-				return err
+				return s.noted(err)
 			}
 		}
-		return s.start()
+		return s.noted(s.start())
 	}
 	return c
 }
@@ -90,13 +92,36 @@ func setupOperation(cmd *cobra.Command, args []string) (string, error) {
 type setup struct {
 	ctx       context.Context
 	at        places
+	conf      *config.Setup
 	out, diag io.Writer
 }
 
-// progress tells what is being done, on standard error.
-func (s *setup) progress(format string, args ...any) { fmt.Fprintf(s.diag, format+"\n", args...) }
+// progress tells what is being done, on standard error and to syslog.
+func (s *setup) progress(format string, args ...any) {
+	fmt.Fprintf(s.diag, format+"\n", args...)
+	s.note(format, args...)
+}
+
+// note tells syslog alone, labelled as syslog= says (R12.7). Where there is
+// none, as in most containers, nothing is lost: standard error has it too.
+func (s *setup) note(format string, args ...any) {
+	w, err := syslog.New(syslog.Priority(s.conf.SyslogNumber()), "ipsec_setup")
+	if err != nil {
+		return
+	}
+	defer w.Close()
+	fmt.Fprintf(w, format, args...)
+}
 
 func (s *setup) say(format string, args ...any) { fmt.Fprintf(s.out, format+"\n", args...) }
+
+// noted passes on an error, and tells syslog of it.
+func (s *setup) noted(err error) error {
+	if err != nil {
+		s.note("%v", err)
+	}
+	return err
+}
 
 // running reports whether a daemon answers.
 func (s *setup) running() bool {
@@ -140,7 +165,7 @@ func (s *setup) launch() (*launched, error) {
 	}
 	os.Remove(early.Name())
 	verb := "pluto"
-	if !config.Load(s.at.conf).Setup.Pluto {
+	if !s.conf.Pluto {
 		verb = "klips"
 	}
 	cmd := exec.Command(exe, verb, "--background")
@@ -290,6 +315,9 @@ func (s *setup) status(asJSON bool) error {
 		st.But = append(st.But, "illicit Pluto running!")
 	case !st.Running && st.Pid != 0:
 		st.But = append(st.But, "orphaned Pluto is running!")
+	}
+	if _, err := os.Stat(s.at.infoFile()); err == nil && !st.Running {
+		st.But = append(st.But, fmt.Sprintf("has %s file!", s.at.infoFile()))
 	}
 	if asJSON {
 		if err := json.NewEncoder(s.out).Encode(st); err != nil {
