@@ -259,7 +259,7 @@ func (d *Daemon) attachByHand(virtual, physical string) error {
 	for _, l := range d.links {
 		switch {
 		case l.Virtual == virtual:
-			return fmt.Errorf("Virtual device is already attached to %s.  Use detach first.", l.Physical)
+			return manual.Phrase(fmt.Sprintf("Virtual device is already attached to %s.  Use detach first.", l.Physical))
 		case l.Physical == physical:
 			return fmt.Errorf("%s is attached to %s already", physical, l.Virtual)
 		}
