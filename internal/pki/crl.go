@@ -125,14 +125,14 @@ func (c *crl) from(issuer *x509.Certificate) bool {
 // certificates decides, an outdated one too if it revokes; later partial lists
 // may only add.
 func (s *Store) byCRL(now time.Time, c, issuer *x509.Certificate) verdict {
-	serial := string(c.SerialNumber.Bytes())
+	serial := c.SerialNumber.Bytes()
 	v := verdict{why: fmt.Sprintf("there is no CRL of '%s'", nameOf(issuer.RawSubject))}
 	for _, l := range s.crls[string(issuer.RawSubject)] {
 		switch {
 		case !l.from(issuer):
 		case l.list.ThisUpdate.After(now.Add(skew)):
 			v.why = fmt.Sprintf("the CRL of '%s' is not valid before %s", nameOf(issuer.RawSubject), stamp(l.list.ThisUpdate))
-		case l.serials[serial]:
+		case l.serials[string(serial)]:
 			return verdict{state: revoked, why: fmt.Sprintf("it is on the CRL that '%s' made at %s", nameOf(issuer.RawSubject), stamp(l.list.ThisUpdate))}
 		case l.partial != "":
 			v.why = fmt.Sprintf("the CRL of '%s' %s", nameOf(issuer.RawSubject), l.partial)

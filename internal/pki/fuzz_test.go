@@ -8,10 +8,21 @@ import (
 	"cygnet/internal/pki/pkitest"
 )
 
+// steadyLab is a lab that is the same in every process: the one that fuzzes and
+// those that run.
+func steadyLab(t testing.TB) *lab {
+	l := &lab{}
+	l.root = pkitest.Root(t, pkitest.Spec{Subject: "C=CH, O=Lab, CN=Root", Key: pkitest.Fixed(t, 1), Serial: 1})
+	l.sub = l.root.Sub(t, pkitest.Spec{Subject: "C=CH, O=Lab, CN=Sub", Key: pkitest.Fixed(t, 2), Serial: 2})
+	l.gw = l.sub.Leaf(t, with(gateway(), func(s *pkitest.Spec) { s.Key, s.Serial = pkitest.Fixed(t, 3), 3 }))
+	l.store = trusting(t, l.root)
+	return l
+}
+
 // Whatever a peer sends: no panic, an error of our kind, one printable line, and
 // never a yes for a key that no authority has signed.
 func FuzzChain(f *testing.F) {
-	l := newLab(f)
+	l := steadyLab(f)
 	f.Add(l.gw.Raw, l.sub.Raw, uint8(ike.CertX509), uint8(ike.IDFQDN), "gw.example.org")
 	f.Add(l.sub.Raw, l.gw.Raw, uint8(ike.CertX509), uint8(ike.IDDN), string(l.gw.RawSubject))
 	f.Add(l.gw.Raw, l.sub.OCSP(f, l.gw, pkitest.ResponseSpec{}), uint8(ike.CertOCSP), uint8(ike.IDIPv4), "\xc0\x00\x02\x01")
@@ -48,7 +59,7 @@ func (l *lab) signed(ders ...[]byte) bool {
 }
 
 func FuzzCRL(f *testing.F) {
-	l := newLab(f)
+	l := steadyLab(f)
 	f.Add(l.sub.CRL(f, pkitest.ListSpec{Revoked: []*pkitest.Cert{l.gw}}))
 	f.Add(l.root.CRL(f, pkitest.ListSpec{}))
 	f.Add([]byte{0x30, 0x80, 0, 0})
@@ -69,7 +80,7 @@ func FuzzCRL(f *testing.F) {
 }
 
 func FuzzOCSP(f *testing.F) {
-	l := newLab(f)
+	l := steadyLab(f)
 	f.Add(l.sub.OCSP(f, l.gw, pkitest.ResponseSpec{}))
 	f.Add(l.sub.OCSP(f, l.gw, pkitest.ResponseSpec{Responder: l.gw}))
 	f.Add([]byte{0x30, 3, 10, 1, 6})
@@ -82,7 +93,7 @@ func FuzzOCSP(f *testing.F) {
 
 // Files: no panic, and every one that is not used is told of.
 func FuzzLoad(f *testing.F) {
-	l := newLab(f)
+	l := steadyLab(f)
 	f.Add(pkitest.PEM(l.root))
 	f.Add(string(l.gw.Raw))
 	f.Add(l.gw.KeyPEM(f))

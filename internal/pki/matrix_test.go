@@ -5,7 +5,6 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/asn1"
-	"fmt"
 	"math/big"
 	"net/netip"
 	"slices"
@@ -245,7 +244,7 @@ func TestMatrix(t *testing.T) {
 			}
 		}
 	}
-	t.Log(fmt.Sprintf("%d combinations, %d to be accepted, %d wrong", count, accepted, wrong))
+	t.Logf("%d combinations, %d to be accepted, %d wrong", count, accepted, wrong)
 	if count < 5000 || accepted < 500 || count-accepted < 500 {
 		t.Errorf("%d combinations, %d of them to be accepted: the matrix has shrunk", count, accepted)
 	}

@@ -13,6 +13,7 @@ import (
 	"crypto/x509/pkix"
 	"encoding/asn1"
 	"encoding/pem"
+	"io"
 	"math/big"
 	"net"
 	"net/netip"
@@ -212,6 +213,27 @@ func newKey(t testing.TB, k KeyKind) crypto.Signer {
 	return key
 }
 
+// fixed is a P-256 key that signs alike each time.
+type fixed struct{ *ecdsa.PrivateKey }
+
+// Sign implements crypto.Signer; without randomness it is RFC 6979.
+func (k fixed) Sign(_ io.Reader, digest []byte, opts crypto.SignerOpts) ([]byte, error) {
+	return k.PrivateKey.Sign(nil, digest, opts)
+}
+
+// Fixed is a key made of a number. With it and a Serial, what is made of a Spec
+// is the same in every process, as fuzzing needs.
+func Fixed(t testing.TB, n byte) crypto.Signer {
+	t.Helper()
+	raw := make([]byte, 32)
+	raw[0], raw[31] = n, 1
+	key, err := ecdsa.ParseRawPrivateKey(elliptic.P256(), raw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return fixed{key}
+}
+
 // PEM is the certificates as a file.
 func PEM(certs ...*Cert) string {
 	var out []byte
@@ -224,7 +246,11 @@ func PEM(certs ...*Cert) string {
 // KeyPEM is the private key as a file.
 func (c *Cert) KeyPEM(t testing.TB) string {
 	t.Helper()
-	out, err := rawkey.FormatPrivate(c.Key)
+	key := c.Key
+	if f, ok := key.(fixed); ok {
+		key = f.PrivateKey
+	}
+	out, err := rawkey.FormatPrivate(key)
 	if err != nil {
 		t.Fatal(err)
 	}
