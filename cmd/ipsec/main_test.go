@@ -42,6 +42,7 @@ func gateway(t *testing.T) (conf string) {
 }
 
 // freeswan.md 8.3 item 6, R11.1.
+// R11.4: --quick is accepted.
 func TestRanbits(t *testing.T) {
 	for args, want := range map[string]string{
 		"ranbits 128":             `^0x[0-9a-f]{8}(_[0-9a-f]{8}){3}\n$`,

@@ -23,6 +23,7 @@ func write(t *testing.T, name, text string, mode os.FileMode) string {
 }
 
 // The whole way from a directory to the model, as IPSEC_CONFS has it.
+// R7.2.
 func TestLoad(t *testing.T) {
 	dir := t.TempDir()
 	t.Setenv("IPSEC_CONFS", dir)

@@ -149,6 +149,7 @@ func TestKeywordNames(t *testing.T) {
 }
 
 // The vectors of freeswan.md 8.3, item 1.
+// R2.1, R2.3.
 func TestParseSubnet(t *testing.T) {
 	for text, want := range map[string]string{
 		"192.168.103.70/28": "192.168.103.64/28", "10/8": "10.0.0.0/8", "1.2.3.0/255.255.254.0": "1.2.2.0/23", "%default": "0.0.0.0/0",

@@ -124,6 +124,7 @@ func (w *world) lose(f ike.ChildDown) {
 
 // TestTransitions takes every cell of state × event. What each does stands in
 // testdata/transitions.txt; the rules of world.check hold in all of them.
+// R17.5: unrouting what is up is refused.
 func TestTransitions(t *testing.T) {
 	var b strings.Builder
 	for state := range numStates {

@@ -113,6 +113,7 @@ func rudePair(t *testing.T) (*pair, *rude) {
 
 // INFORMATIONAL and CREATE_CHILD_SA with good keys before IKE_AUTH: dropped,
 // and the honest IKE_AUTH still works.
+// R5.7: nothing acts before authentication.
 func TestAdv_V2S_02_BeforeAuth(t *testing.T) {
 	p, n, sa := inState(t, stateInitR)
 	r := rudeTo(p, n, sa)

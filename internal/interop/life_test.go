@@ -106,6 +106,7 @@ func TestIKERekeyByCharon(t *testing.T) {
 
 // Our lifetimes run out: both kinds of SA are renewed in time, again and
 // again, without a lost packet.
+// R4.7.
 func TestRekeyByLifetime(t *testing.T) {
 	r := start(t, plan{esp: withPFS, conn: "ikelifetime=14s keylife=9s rekeymargin=5s rekeyfuzz=0%"})
 	r.initiate(true)

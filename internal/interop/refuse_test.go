@@ -10,6 +10,7 @@ import (
 
 // What can be wrong between two peers, with the exit code that tells a script
 // and the words that tell a person. Afterwards nothing stands.
+// R4.4: a wrong secret or key makes no SA.
 func TestRefusals(t *testing.T) {
 	for _, tt := range []struct {
 		name  string

@@ -106,6 +106,7 @@ func TestSelectorContains(t *testing.T) {
 	}
 }
 
+// R2.2: the first address and the last one are in it, the next one is not.
 func TestTSOfCoversExactlyThePrefix(t *testing.T) {
 	for prefix, want := range map[string]string{
 		"192.168.103.70/28": "192.168.103.64-192.168.103.79",

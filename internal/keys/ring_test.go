@@ -93,6 +93,7 @@ func instance(t testing.TB, local, remote, addr string) *ike.Conn {
 }
 
 // freeswan.md 3.4 and 8.3 item 13.
+// R9.2, R9.6: a line of its own wins, and names tell road warriors apart.
 func TestPSK(t *testing.T) {
 	e1, e2, e3 := psk(a+" "+b, "1"), psk(a+" %any", "2"), psk("", "3")
 	alice, bob := psk("@gw @alice", "for alice"), psk("@gw @bob", "for bob")
@@ -280,6 +281,7 @@ func TestSignMethods(t *testing.T) {
 }
 
 // Keys serve the identity they are bound to and no other (MS-12).
+// R6.6.
 func TestPublic(t *testing.T) {
 	key := ike.PublicKey{Key: edKey(t).Public(), Origin: "ipsec.conf"}
 	r := ring(Options{})
@@ -341,6 +343,7 @@ func TestHostNames(t *testing.T) {
 }
 
 // R6.3: 999 pairs load in less than a second, and every lookup is right.
+// R6.2: each pair has its own.
 func TestManyPairs(t *testing.T) {
 	var entries []config.Secret
 	peers := make([]string, 999)

@@ -223,6 +223,7 @@ func TestDeviceMTU(t *testing.T) {
 	checkICMP(t, m, p, 3, 4, 1246)
 }
 
+// R18.5.
 func TestClampMSS(t *testing.T) {
 	for _, v6 := range []bool{false, true} {
 		for _, options := range [][]byte{{2, 4, 0x05, 0xb4}, {1, 2, 4, 0x05, 0xb4, 1, 1, 1}, {4, 2, 2, 4, 0x05, 0xb4, 1, 0}} {

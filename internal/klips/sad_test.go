@@ -16,6 +16,7 @@ import (
 
 // TestSlots: SPIs are unique until none is left, found by their slot, and free
 // again after release.
+// R10.11: none is below 0x1000.
 func TestSlots(t *testing.T) {
 	var s sad
 	s.init()

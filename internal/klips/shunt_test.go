@@ -242,6 +242,7 @@ func TestICMPRate(t *testing.T) {
 
 // TestIKEExemption: IKE from our own address passes in clear past shunts,
 // IKE of others does not, nor any other port.
+// R3.6.
 func TestIKEExemption(t *testing.T) {
 	g := newLab(t, Options{})
 	all := shunt(ipsec.Drop)

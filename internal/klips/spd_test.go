@@ -64,6 +64,7 @@ func better(a, b ipsec.Selector) bool {
 
 // TestLookupAgainstModel compares the tries with a search through all
 // policies, for random SPDs and packets, fragments included.
+// R2.8: the most specific policy decides.
 func TestLookupAgainstModel(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		var want []ipsec.Policy

@@ -49,6 +49,7 @@ func plan(t *testing.T, text, addr string) (*Plan, error) {
 
 // TestPlans compares each configuration in testdata with the commands that it
 // amounts to on its left end and on its right.
+// R20.2.
 func TestPlans(t *testing.T) {
 	names, err := filepath.Glob("testdata/*.txt")
 	if err != nil || len(names) == 0 {

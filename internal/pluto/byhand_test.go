@@ -303,6 +303,7 @@ func TestDevicesByHand(t *testing.T) {
 	})
 }
 
+// R12.8.
 func TestKlipsDebug(t *testing.T) {
 	inBubble(t, func(t *testing.T, p *pair) {
 		g := p.west

@@ -84,6 +84,7 @@ func TestOnDemand(t *testing.T) {
 }
 
 // What goes wrong has the exit code of the contract, and leaves nothing behind.
+// R4.4.
 func TestFailures(t *testing.T) {
 	for _, tc := range []struct {
 		name       string
@@ -281,6 +282,7 @@ func TestRekey(t *testing.T) {
 }
 
 // A day of lifetimes: rekeying of both kinds, no packet lost, nothing piles up.
+// R4.7.
 func TestLongRun(t *testing.T) {
 	inBubble(t, func(t *testing.T, p *pair) {
 		life := []string{"ikelifetime=1h", "keylife=20m", "rekeymargin=3m", "rekeyfuzz=50%"}
@@ -350,6 +352,7 @@ func TestAddressChanges(t *testing.T) {
 	})
 }
 
+// R12.6.
 func TestForwarding(t *testing.T) {
 	for _, old := range []string{"0", "1"} {
 		inBubble(t, func(t *testing.T, p *pair) {

@@ -307,6 +307,7 @@ func TestArrange(t *testing.T) {
 }
 
 // The string lengths of freeswan.md 8.3, item 5.
+// R15.2.
 func TestTXTSplit(t *testing.T) {
 	for _, c := range []struct {
 		bits, e int
