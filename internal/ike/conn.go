@@ -94,6 +94,11 @@ type Conn struct {
 
 	KeyingTries int // 0: no limit
 
+	// MOBIKE, RFC 4555: who began the IKE SA may change its address. MobileFrom
+	// are the addresses that a peer may move to; empty means any.
+	MOBIKE     bool
+	MobileFrom []netip.Prefix
+
 	Fragmentation Tristate // IKEv2, RFC 7383; No: neither announced nor used
 	FragmentSize  int      // octets of an IP packet above which IKE messages are cut; 0: the default
 

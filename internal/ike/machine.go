@@ -70,6 +70,11 @@ type Delete struct{ Child uint32 }
 // Probe asks for a liveness check now.
 type Probe struct{}
 
+// Move says that this machine has another address now, from which the peer of
+// an IKE SA can be reached; ports stay. It does something where both ends have
+// MOBIKE and we began; see Conn.MOBIKE.
+type Move struct{ Local netip.Addr }
+
 // Plane passes on what the data plane reported about one of our SAs:
 // ipsec.Expire, ipsec.FirstUse or ipsec.PeerMoved.
 type Plane struct{ Event ipsec.Event }
@@ -90,6 +95,7 @@ func (AddChild) event() {}
 func (Rekey) event()    {}
 func (Delete) event()   {}
 func (Probe) event()    {}
+func (Move) event()     {}
 func (Plane) event()    {}
 func (Refused) event()  {}
 

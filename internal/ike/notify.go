@@ -20,6 +20,7 @@ const (
 	NotifyTSUnacceptable         uint16 = 38
 	NotifyInvalidSelectors       uint16 = 39
 	NotifyUnacceptableAddresses  uint16 = 40
+	NotifyUnexpectedNAT          uint16 = 41 // RFC 4555
 	NotifyTemporaryFailure       uint16 = 43
 	NotifyChildSANotFound        uint16 = 44
 	NotifyStateNotFound          uint16 = 47 // RFC 9370
@@ -115,7 +116,7 @@ var notifyNames = map[uint16]string{
 	NotifyInvalidSelectors: "INVALID_SELECTORS", NotifyUnacceptableAddresses: "UNACCEPTABLE_ADDRESSES",
 	NotifyTemporaryFailure: "TEMPORARY_FAILURE", NotifyChildSANotFound: "CHILD_SA_NOT_FOUND",
 
-	NotifyStateNotFound: "STATE_NOT_FOUND",
+	NotifyUnexpectedNAT: "UNEXPECTED_NAT_DETECTED", NotifyStateNotFound: "STATE_NOT_FOUND",
 
 	NotifyInitialContact: "INITIAL_CONTACT", NotifySetWindowSize: "SET_WINDOW_SIZE",
 	NotifyAdditionalTSPossible: "ADDITIONAL_TS_POSSIBLE", NotifyIPCompSupported: "IPCOMP_SUPPORTED",

@@ -242,6 +242,6 @@ func (s *step) admit(a *agreement) *no {
 	if err != nil {
 		return refuseWith(ike.NotifyNoAdditionalSAs, &ike.Failure{Reason: ike.ReasonPlane, Why: "the data plane gives no SPI: " + err.Error()})
 	}
-	a.spiIn, a.serial = spi, s.cfg.NextSerial()
+	a.spiIn, a.at, a.serial = spi, s.local.Addr(), s.cfg.NextSerial()
 	return nil
 }

@@ -2,6 +2,7 @@ package ikev2
 
 import (
 	"fmt"
+	"net/netip"
 	"time"
 
 	"cygnet/internal/ike"
@@ -28,6 +29,7 @@ type child struct {
 	in, out   ipsec.SAID
 	sides     sides
 	mode      ipsec.Mode
+	encap     ipsec.Encap
 	used      bool   // outbound traffic is on it
 	replaces  uint32 // serial of the pair that it took over from as responder
 	replaceAt time.Time
@@ -54,10 +56,11 @@ type agreement struct {
 	initiator     bool   // we are
 	serial        uint32
 	replaces      *child
-	number        uint8     // of the offer that the responder took
-	asked         sides     // what the initiator asked for, in our view; see natOriginal
-	group         *suite.KE // with PFS
-	peerPublic    []byte    // with PFS
+	at            netip.Addr // where spiIn was reserved
+	number        uint8      // of the offer that the responder took
+	asked         sides      // what the initiator asked for, in our view; see natOriginal
+	group         *suite.KE  // with PFS
+	peerPublic    []byte     // with PFS
 }
 
 // proto is the data plane's name of the protocol.
@@ -81,7 +84,10 @@ func (s *step) install(a *agreement, shared ipsec.Secret) *child {
 	c := &child{
 		serial: a.serial, conn: a.conn, initiator: a.initiator, sides: a.sides, mode: a.mode,
 		in:  ipsec.SAID{Dst: s.local.Addr(), Proto: a.proto(), SPI: a.spiIn},
-		out: ipsec.SAID{Dst: s.remote.Addr(), Proto: a.proto(), SPI: a.spiOut},
+		out: ipsec.SAID{Dst: s.remote.Addr(), Proto: a.proto(), SPI: a.spiOut}, encap: s.encapPorts(a.proto()),
+	}
+	if a.at != c.in.Dst { // we have moved since
+		s.remove(ipsec.SAID{Dst: a.at, Proto: a.proto(), SPI: a.spiIn})
 	}
 	in := ipsec.SA{
 		ID: c.in, Src: c.out.Dst, Dir: ipsec.In, Mode: a.mode, Transform: a.chosen.Transform(),
@@ -157,6 +163,7 @@ func (s *step) useChild(c *child) {
 	if !c.used && c.state == childUp {
 		c.used = true
 		s.reportOf(c.conn, c.serial, ike.ChildUse{})
+		s.rehomeChild(c)
 	}
 }
 

@@ -49,6 +49,9 @@ func (s *step) sendAuth(idi wire.IDi, sig ike.Signature) {
 		ps = append(ps, wire.NewIDr(c.Remote.ID))
 	}
 	ps = append(ps, wire.AUTH{Method: sig.Method, Data: sig.Data})
+	if c.MOBIKE {
+		ps = append(ps, wire.NewNotify(ike.NotifyMOBIKESupported, nil))
+	}
 	s.request(ike.Auth, append(ps, o.payloads(nil)...)...)
 	s.enter(stateAuthI)
 }
@@ -126,6 +129,7 @@ func (s *step) authFailed(why *ike.Failure) {
 func (s *step) initiatorUp(in inbound) {
 	o, ni, nr := s.hs.offer, s.hs.ni, s.hs.nr
 	s.hs.offer = nil
+	s.mobike = s.conn.MOBIKE && says(in.Payloads, ike.NotifyMOBIKESupported)
 	if n, bad := in.Failure(); bad {
 		s.up(0, false)
 		s.childFailed(o, refusedBy(n, "the IPsec SA"))
@@ -267,6 +271,9 @@ func (s *step) responderUp(idr wire.IDr, sig ike.Signature) {
 	_, contact := in.Notify(ike.NotifyInitialContact)
 	s.conn = s.cfg.PAD.Instantiate(s.conn, s.remote, s.remoteID)
 	ps := []wire.Payload{idr, wire.AUTH{Method: sig.Method, Data: sig.Data}}
+	if s.mobike = s.conn.MOBIKE && says(in.Payloads, ike.NotifyMOBIKESupported); s.mobike {
+		ps = append(ps, wire.NewNotify(ike.NotifyMOBIKESupported, nil))
+	}
 	a, no := s.agree(in.Payloads, s.cfg.PAD.Siblings(s.conn), nil, true)
 	if no == nil {
 		no = s.admit(a)

@@ -286,7 +286,7 @@ func (s *step) refuseChild(no *no) {
 }
 
 func (s *step) giveBack(a *agreement) {
-	s.remove(ipsec.SAID{Dst: s.local.Addr(), Proto: a.proto(), SPI: a.spiIn})
+	s.remove(ipsec.SAID{Dst: a.at, Proto: a.proto(), SPI: a.spiIn})
 }
 
 // answerChild installs the pair and answers. Our old outbound SA stays in use

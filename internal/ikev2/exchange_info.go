@@ -25,7 +25,11 @@ func (s *step) infoRequest(in inbound) {
 		return
 	}
 	s.claim()
-	s.respond(s.deleteChildren(in.Payloads)...)
+	if s.mobike && !s.began && says(in.Payloads, ike.NotifyUpdateSAAddresses) {
+		s.updateRequest(in)
+		return
+	}
+	s.respond(append(s.deleteChildren(in.Payloads), s.pathReply(in)...)...)
 }
 
 func deletesIKE(ps wire.Payloads) bool {
@@ -94,9 +98,22 @@ func (s *step) peerDeletesChild(c *child) {
 //	<-- HDR, SK {}
 type probeTask struct{}
 
-func (t *probeTask) begin(s *step)                   { s.request(ike.Informational) }
-func (t *probeTask) answer(s *step, _ wire.Payloads) { s.finish(t) }
-func (t *probeTask) abandon(*step, *ike.Failure)     {}
+func (t *probeTask) begin(s *step) {
+	if s.watchesPath() {
+		s.request(ike.Informational, s.natNotifies(s.spiR)...)
+		return
+	}
+	s.request(ike.Informational)
+}
+
+func (t *probeTask) answer(s *step, ps wire.Payloads) {
+	s.finish(t)
+	if s.watchesPath() {
+		s.sees(ps)
+	}
+}
+
+func (t *probeTask) abandon(*step, *ike.Failure) {}
 
 // probe asks for a liveness check, unless the peer has something to answer
 // already.

@@ -193,7 +193,7 @@ func (s *step) acceptInit(in inbound, ps wire.Payloads) {
 		s.natDetect(s.spiR, ps)
 		s.fragments = s.mayFragment() && says(ps, ike.NotifyFragmentationSupported)
 		s.win.pending = nil
-		if s.encap {
+		if s.encap || s.natPeerKnows && s.conn.MOBIKE { // RFC 4555, 3.3
 			s.float()
 		}
 		hs.mid.left = chosen.Additional()

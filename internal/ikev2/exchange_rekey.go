@@ -279,7 +279,7 @@ func (s *step) heir(c suite.Chosen, first bool, spiI, spiR uint64, ni, nr []byte
 	n.spiI, n.spiR = spiI, spiR
 	n.localID, n.remoteID = s.localID, s.remoteID
 	n.natPeerKnows, n.natLocal, n.natRemote, n.encap = s.natPeerKnows, s.natLocal, s.natRemote, s.encap
-	n.fragments = s.fragments // settled by IKE_SA_INIT for all that follow
+	n.fragments, n.mobike, n.began = s.fragments, s.mobike, s.began // settled for all that follow
 	n.chosen = c
 	n.keys = deriveIKE(c, rekeySeed(s.chosen.PRF, s.keys.d, shared, ni, nr, more.Bytes()), ni, nr, spiI, spiR)
 	shared.Wipe()
@@ -299,6 +299,9 @@ func (s *step) handOver(n *SA) {
 	n.children, s.children = append(n.children, s.children...), nil
 	n.graves, s.graves = append(n.graves, s.graves...), nil
 	n.tasks, s.tasks = append(n.tasks, withoutRekey(s.tasks)...), nil
+	if n.watchesPath() {
+		n.tasks = append(n.tasks, waiting{task: &probeTask{}})
+	}
 	n.giveUp = time.Time{}
 	n.isUp = true
 	s.enter(stateReplaced)

@@ -14,6 +14,9 @@ func (s *step) up(rekeyed uint32, initialContact bool) {
 	s.state = stateUp
 	s.hs, s.openerBefore = nil, nil
 	s.ready()
+	if s.watchesPath() {
+		s.queue(&probeTask{})
+	}
 	s.isUp = true
 	s.report(ike.IKEUp{
 		Local: s.local, Remote: s.remote, LocalID: s.localID, RemoteID: s.remoteID,

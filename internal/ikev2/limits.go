@@ -139,6 +139,12 @@ const (
 	// linkLen is the length of what links IKE_FOLLOWUP_KE to its rekeying.
 	linkLen = 8
 
+	// checkPathEvery limits how often data follows a peer to a new address.
+	checkPathEvery = time.Second
+
+	// cookie2Len is what RFC 4555, 3.7 has between 8 and 64 octets.
+	cookie2Len = 16
+
 	// minRekey keeps a short-lived SA from being rekeyed all the time.
 	minRekey = time.Second
 

@@ -25,13 +25,17 @@ func natHash(spiI, spiR uint64, a netip.AddrPort) []byte {
 // encapsulate ESP where there is no NAT the source is falsified, as if there
 // were one before us (2.23 leaves no other way to ask).
 func (s *step) natNotifies(spiR uint64) []wire.Payload {
-	src := natHash(s.spiI, spiR, s.local)
+	return s.natNotifiesOf(spiR, s.local, s.remote)
+}
+
+func (s *step) natNotifiesOf(spiR uint64, local, remote netip.AddrPort) []wire.Payload {
+	src := natHash(s.spiI, spiR, local)
 	if s.forcesEncap() {
 		src = s.random(sha1.Size)
 	}
 	return []wire.Payload{
 		wire.NewNotify(ike.NotifyNATDetectionSource, src),
-		wire.NewNotify(ike.NotifyNATDetectionDestination, natHash(s.spiI, spiR, s.remote)),
+		wire.NewNotify(ike.NotifyNATDetectionDestination, natHash(s.spiI, spiR, remote)),
 	}
 }
 

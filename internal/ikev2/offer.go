@@ -2,6 +2,7 @@ package ikev2
 
 import (
 	"errors"
+	"net/netip"
 	"slices"
 
 	"cygnet/internal/ike"
@@ -17,6 +18,7 @@ type offer struct {
 	conn      *ike.Conn
 	serial    uint32
 	spi       ipsec.SPI
+	at        netip.Addr // where the SPI was reserved
 	proposals []suite.Proposal
 	sides     sides
 	mode      ipsec.Mode
@@ -52,13 +54,13 @@ func (s *step) newOffer(c *ike.Conn, trigger *ipsec.Flow, old *child, auth bool)
 	if err != nil {
 		return nil, err
 	}
-	o.spi, o.serial = spi, s.cfg.NextSerial()
+	o.spi, o.at, o.serial = spi, s.local.Addr(), s.cfg.NextSerial()
 	return o, nil
 }
 
 // release gives the SPI of an offer that came to nothing back.
 func (s *step) release(o *offer) {
-	s.remove(ipsec.SAID{Dst: s.local.Addr(), Proto: protoOf(o.proposals[0].Protocol), SPI: o.spi})
+	s.remove(ipsec.SAID{Dst: o.at, Proto: protoOf(o.proposals[0].Protocol), SPI: o.spi})
 }
 
 // sa is the SA payload of proposals, numbered from 1.
@@ -134,7 +136,7 @@ func (s *step) accept(o *offer, ps wire.Payloads, ni, nr []byte) (*agreement, *r
 		return nil, &refusal{why: &ike.Failure{Reason: ike.ReasonProposal, Why: "the peer chose what we did not offer: " + err.Error()}}
 	}
 	a := &agreement{
-		conn: o.conn, chosen: chosen, spiIn: o.spi, spiOut: spi, initiator: true, serial: o.serial,
+		conn: o.conn, chosen: chosen, spiIn: o.spi, at: o.at, spiOut: spi, initiator: true, serial: o.serial,
 		ni: ni, nr: nr, replaces: o.replaces, mode: ipsec.Tunnel,
 		sides: sides{local: tsi.Selectors, remote: tsr.Selectors},
 	}

@@ -193,7 +193,7 @@ func (s *step) heard(in inbound) {
 	s.lastHeard = s.now
 	switch {
 	case in.remote == s.remote && in.local == s.local:
-	case s.established() && s.natRemote:
+	case s.established() && s.natRemote && !s.mobike: // with MOBIKE the peer says so (RFC 4555, 3.8)
 		s.moveTo(in.local, in.remote)
 	case !s.established() && !s.first:
 		// The initiator has floated to port 4500, or its NAT has moved it.
@@ -230,7 +230,7 @@ func (s *step) plane(ev ipsec.Event) {
 			s.childLimit(c, ev.Hard)
 		}
 	case ipsec.PeerMoved:
-		if c := s.childByIn(ev.ID); c != nil && c.state == childUp && s.encap && s.state == stateUp {
+		if c := s.childByIn(ev.ID); c != nil && c.state == childUp && s.encap && s.state == stateUp && !s.mobike {
 			s.lastHeard = s.now
 			s.moveTo(s.local, ev.From)
 		}

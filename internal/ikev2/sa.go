@@ -36,9 +36,12 @@ type SA struct {
 	spiI, spiR          uint64
 	local, remote       netip.AddrPort
 	localID, remoteID   ike.ID
-	natPeerKnows        bool // the peer does NAT detection
-	natLocal, natRemote bool // a NAT is before us, before the peer
-	encap               bool // ESP goes in UDP
+	natPeerKnows        bool   // the peer does NAT detection
+	natLocal, natRemote bool   // a NAT is before us, before the peer
+	encap               bool   // ESP goes in UDP
+	mobike              bool   // both ends know RFC 4555
+	seenAs              []byte // NAT_DETECTION_DESTINATION_IP as the peer had it last; see watchesPath
+	began               bool   // we began the first IKE SA of those that replaced each other
 	lastMoved           time.Time
 	chosen              suite.Chosen
 	keys                ikeKeys
@@ -77,7 +80,7 @@ type SA struct {
 // which Step(Initiate{}) sends the first message.
 func NewInitiator(cfg *Config, conn *ike.Conn, local, remote netip.AddrPort) *SA {
 	s := newSA(cfg, conn, local, remote)
-	s.first = true
+	s.first, s.began = true, true
 	s.spiI = s.newSPI()
 	s.hs = &handshake{}
 	return s
@@ -140,6 +143,8 @@ func (s *step) dispatch(ev ike.Event) {
 		s.probe()
 	case ike.Plane:
 		s.plane(ev.Event)
+	case ike.Move:
+		s.move(ev)
 	case ike.Refused:
 		s.refused(ev)
 	}

@@ -31,7 +31,7 @@ func digest(s *SA) string {
 			switch v.Type() {
 			case reflect.TypeFor[*SA](), reflect.TypeFor[*handshake](), reflect.TypeFor[*pending](), reflect.TypeFor[*child](),
 				reflect.TypeFor[*offer](), reflect.TypeFor[*rival](), reflect.TypeFor[*createTask](), reflect.TypeFor[*rekeyTask](),
-				reflect.TypeFor[*deleteTask](), reflect.TypeFor[*expected](), reflect.TypeFor[*followUps](), reflect.TypeFor[*byeTask](), reflect.TypeFor[*probeTask](), reflect.TypeFor[*ike.Failure]():
+				reflect.TypeFor[*deleteTask](), reflect.TypeFor[*expected](), reflect.TypeFor[*moveTask](), reflect.TypeFor[*pathTask](), reflect.TypeFor[*followUps](), reflect.TypeFor[*byeTask](), reflect.TypeFor[*probeTask](), reflect.TypeFor[*ike.Failure]():
 				seen[v.Pointer()] = true
 				walk(v.Elem())
 			default:
