@@ -88,7 +88,7 @@ func (w *World) installed(n *Node, s ipsec.SA) {
 func (w *World) canonical(s *ipsec.SA) ipsec.SAID {
 	id := s.ID
 	if s.Dir == ipsec.Out {
-		if n := w.receiver(id.Dst, s.Encap.RemotePort); n != nil {
+		if n := w.receiver(id.Dst, s.Encap.RemotePort); n != nil && n.nat != nil {
 			id.Dst = n.Addr
 		}
 	}

@@ -112,9 +112,11 @@ func beUint32(b []byte) uint32 {
 func (w *World) nameOfSPI(p suite.Protocol, spi ipsec.SPI) string {
 	proto := map[suite.Protocol]ipsec.Proto{suite.ProtoESP: ipsec.ESP, suite.ProtoAH: ipsec.AH}[p]
 	for _, n := range w.nodes {
-		id := ipsec.SAID{Dst: n.Addr, Proto: proto, SPI: spi}
-		if n.Plane.sas[id] != nil || w.ledger.ends[id] != nil {
-			return w.nameOfSA(id)
+		for a, owner := range w.addresses() {
+			id := ipsec.SAID{Dst: a, Proto: proto, SPI: spi}
+			if owner == n && (n.Plane.sas[id] != nil || w.ledger.ends[id] != nil) {
+				return w.nameOfSA(id)
+			}
 		}
 	}
 	return fmt.Sprintf("0x%08x", uint32(spi))
@@ -127,8 +129,12 @@ func (w *World) nameOfSA(id ipsec.SAID) string {
 		id = own
 	}
 	if l.names[id] == "" {
-		l.count[id.Dst]++
-		l.names[id] = fmt.Sprintf("%s.%d", w.nameOf(id.Dst), l.count[id.Dst])
+		home := id.Dst
+		if n := w.byAddr[home]; n != nil {
+			home = n.first
+		}
+		l.count[home]++
+		l.names[id] = fmt.Sprintf("%s.%d", w.nameOf(home), l.count[home])
 	}
 	return l.names[id]
 }

@@ -105,6 +105,9 @@ func (w *World) incoming(from netip.Addr, to netip.AddrPort) (*Node, netip.AddrP
 		}
 		to = inside
 	}
+	if w.left(to.Addr()) {
+		return nil, to
+	}
 	return w.byAddr[to.Addr()], to
 }
 

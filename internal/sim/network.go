@@ -106,7 +106,7 @@ func (n *Network) sendIKE(from, to netip.AddrPort, msg []byte) {
 	f := n.faults(l)
 	where := fmt.Sprintf("ike %s %s", l.from, l.to)
 	w.Stats.Sent++
-	if n.cut[l] || w.byAddr[to.Addr()] == nil && w.natAt(to.Addr()) == nil {
+	if n.cut[l] || w.left(from.Addr()) || w.byAddr[to.Addr()] == nil && w.natAt(to.Addr()) == nil {
 		w.Stats.Blocked++
 		w.Trace.datagram(from, to, msg, "cut", 0)
 		return
@@ -169,7 +169,7 @@ func (n *Network) sendData(from, to netip.AddrPort, p Packet) {
 	w := n.world
 	l := link{from.Addr(), to.Addr()}
 	where := fmt.Sprintf("data %s %s", l.from, l.to)
-	if n.cut[l] || w.chance.hit(n.Data.Loss, "loss", where) {
+	if n.cut[l] || w.left(from.Addr()) || w.chance.hit(n.Data.Loss, "loss", where) {
 		w.Stats.DataLost++
 		return
 	}

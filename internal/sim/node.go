@@ -47,6 +47,7 @@ type Node struct {
 	Facts []ike.Report // everything reported, for tests
 	Down  bool         // crashed
 
+	first netip.Addr               // its address before any Move
 	nat   *NAT                     // that it is behind
 	ended map[ipsec.SAID]time.Time // SAs whose end was reported; inbound ones stay a while for packets under way
 }
@@ -62,7 +63,8 @@ type hosted struct {
 // Add makes a node. engine is called when the node starts, and again after a
 // Restart.
 func (w *World) Add(name, addr string, engine func(*Node) Engine) *Node {
-	n := &Node{Name: name, Addr: netip.MustParseAddr(addr), world: w, Keys: newKeys(), makeEngine: engine, ended: map[ipsec.SAID]time.Time{}}
+	at := netip.MustParseAddr(addr)
+	n := &Node{Name: name, Addr: at, first: at, world: w, Keys: newKeys(), makeEngine: engine, ended: map[ipsec.SAID]time.Time{}}
 	n.Plane = newPlane(n)
 	n.Table = connection.NewTable()
 	n.engine = engine(n)

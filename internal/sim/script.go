@@ -21,10 +21,11 @@ import (
 //	link FAULT...               of IKE datagrams: delay=10ms jitter=5ms loss=0.3 twice=0.1 late=0.1 corrupt=0.1
 //	data FAULT...               of other packets: delay jitter loss
 //	tunnel NAME A NET B NET [KEY=VALUE...]
-//	                            a connection of both; pfs= encap= dpd= dpdaction= tries= ikelife= life= margin= fuzz= retransmit= fragment= ike= [A.KEY=VALUE for one end]
+//	                            a connection of both; pfs= encap= dpd= dpdaction= tries= ikelife= life= margin= fuzz= retransmit= fragment= ike= mobike= [A.KEY=VALUE for one end]
 //	secret NODE PEER TEXT       another shared secret at NODE
 //	NODE up|route|down|rekey|rekey-ike TUNNEL
 //	NODE probe|crash|start
+//	NODE move ADDRESS           it has another address from now on
 //	NODE ping TUNNEL            one packet from NODE's side
 //	next A B FATE...            of the next datagrams from A to B: ok lose twice late corrupt
 //	cut A B / mend A B          one direction of the wire
@@ -109,6 +110,9 @@ func (s *Script) nodeCommand(n *Node, verb string, args []string) error {
 	}
 	if len(args) != 1 {
 		return fmt.Errorf("needs a tunnel")
+	}
+	if verb == "move" {
+		return n.Move(args[0])
 	}
 	t, err := s.find(args[0])
 	if err != nil {
@@ -238,6 +242,8 @@ func setOption(d *connection.Description, key, value string) (err error) {
 		*numbers[key], err = strconv.Atoi(value)
 	case key == "ike":
 		d.IKE, err = suite.ParseIKE(value)
+	case key == "mobike":
+		d.MOBIKE = value == "yes"
 	case key == "fragment":
 		d.FragmentSize, err = strconv.Atoi(value)
 	case key == "pfs":
