@@ -139,6 +139,9 @@ func TestExampleKeysRefuseToStart(t *testing.T) {
 			if err == nil || !strings.Contains(err.Error(), c.line) || !strings.Contains(err.Error(), "aborted") {
 				t.Errorf("start is not refused with %s: %v", c.line, err)
 			}
+			if r := runIpsec(t, "pluto"); r.code != int(whack.ExitConfig) || !strings.Contains(r.err, c.line) {
+				t.Errorf("the daemon starts: exit %d, %s", r.code, r.err)
+			}
 		})
 	}
 	conf := gateway(t) // keys that nothing brings up are only warned of

@@ -57,7 +57,11 @@ error, reads its files again on SIGHUP, and tells systemd when it is ready.
 type daemonOptions struct{ background, noIKE bool }
 
 func runDaemon(ctx context.Context, at places, o daemonOptions, stderr io.Writer) error {
-	setup := &config.Load(at.conf).Setup // what is wrong with it is said by Start
+	file := config.Load(at.conf) // what is wrong with it is said by Start
+	setup := &file.Setup
+	if p := exampleKey(file, config.LoadSecrets(at.conf, setup)); p != nil {
+		return fail(whack.ExitConfig, "%w", *p)
+	}
 	out, err := logOutput(setup, at, o.background, stderr)
 	if err != nil {
 		return fail(whack.ExitFailed, "%w", err)
