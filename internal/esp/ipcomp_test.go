@@ -111,6 +111,7 @@ func TestESP26IPComp(t *testing.T) {
 		{"into nothing", good, 0, ErrTooLong},
 		{"nested", bend(func(b []byte) { b[0] = 108 }), 1500, ErrCompressed},
 		{"another CPI", bend(func(b []byte) { b[3] = 2 }), 1500, ErrHeader},
+		{"the CPI that all know", bend(func(b []byte) { b[2], b[3] = 0, CPIDeflate }), 1500, nil},
 		{"reserved flags", bend(func(b []byte) { b[1] = 0xff }), 1500, nil},
 		{"header only", good[:4], 1500, ErrShort},
 		{"nothing", nil, 1500, ErrShort},

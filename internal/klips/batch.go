@@ -63,7 +63,7 @@ func (b *batch) addWhole(sa *outSA, p []byte) {
 	dst := b.buf[b.used : b.used+len(p) : b.used+len(p)]
 	copy(dst, p)
 	b.used += len(p)
-	b.msgs = append(b.msgs, underlay.Message{Whole: true, Proto: sa.sa.ID.Proto, Remote: sa.remote, Data: dst, Seg: len(dst)})
+	b.msgs = append(b.msgs, underlay.Message{Whole: true, Remote: sa.remote, Data: dst, Seg: len(dst)})
 	b.state = append(b.state, train{sa, true})
 }
 

@@ -292,9 +292,6 @@ func carrier(k packet) bool {
 // SA of ours.
 func (w *ingress) nested(b []byte, k packet) bool {
 	src, dst := k.key.addrs()
-	if !slices.Contains(*w.p.own.Load(), dst) {
-		return false
-	}
 	a := underlay.Arrival{Proto: ipsec.Proto(k.proto), Remote: netip.AddrPortFrom(src, 0), Local: dst, TOS: tos(b, k.v6), Data: b, Head: k.l4}
 	switch k.proto {
 	case protoUDP:

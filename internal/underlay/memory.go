@@ -196,19 +196,22 @@ func (m *Memory) sendWhole(msg *Message, res *Result) {
 		res.TooBig++
 		return
 	}
-	a := Arrival{Proto: msg.Proto, Local: msg.Remote.Addr(), Data: bytes.Clone(msg.Data), Seg: len(msg.Data)}
+	a := Arrival{Local: msg.Remote.Addr(), Data: bytes.Clone(msg.Data), Seg: len(msg.Data)}
 	if a.Local.Is4() {
 		if binary.BigEndian.Uint16(a.Data[6:])&0x3fff != 0 {
 			return
 		}
-		a.Head, a.TOS = headLen4(a.Data), a.Data[1]
+		a.Head, a.TOS, a.Proto = headLen4(a.Data), a.Data[1], ipsec.Proto(a.Data[9])
 		a.Remote = netip.AddrPortFrom(netip.AddrFrom4([4]byte(a.Data[12:16])), 0)
 	} else {
 		if a.Data[6] == unix.IPPROTO_FRAGMENT {
 			return
 		}
-		a.Head, a.TOS = ipv6HeaderLen, a.Data[0]<<4|a.Data[1]>>4
+		a.Head, a.TOS, a.Proto = ipv6HeaderLen, a.Data[0]<<4|a.Data[1]>>4, ipsec.Proto(a.Data[6])
 		a.Remote = netip.AddrPortFrom(netip.AddrFrom16([16]byte(a.Data[8:24])), 0)
+	}
+	if a.Proto == unix.IPPROTO_IPV6 {
+		a.Proto = ipsec.Tun
 	}
 	if slices.Contains(m.peer.addrs, a.Local) {
 		m.peer.Deliver(a)

@@ -84,7 +84,7 @@ type Message struct {
 	DF     bool // never fragment
 	// Whole says that Data is an IP packet with its header, which AH covers: it
 	// is sent as it is, and only if it is not longer than MTU. Of the fields
-	// above only Proto and Remote count then.
+	// above only Remote counts then.
 	Whole bool
 	Data  []byte
 	Seg   int // length of each packet of a train but the last; trains need Encap

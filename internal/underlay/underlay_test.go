@@ -303,7 +303,7 @@ func TestWhole(t *testing.T) {
 			if number == unix.IPPROTO_IPV6 {
 				proto = ipsec.Tun
 			}
-			if res := a.NewSender(0).Send([]Message{{Whole: true, Proto: proto, Remote: netip.AddrPortFrom(addrB, 0), Data: p, Seg: len(p)}}); res != (Result{}) {
+			if res := a.NewSender(0).Send([]Message{{Whole: true, Remote: netip.AddrPortFrom(addrB, 0), Data: p, Seg: len(p)}}); res != (Result{}) {
 				t.Fatalf("v6 %v, protocol %d: %+v", v6, number, res)
 			}
 			got := collect(t, r, len(p), func(x Arrival) {
