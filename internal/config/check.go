@@ -52,7 +52,7 @@ func (k *checker) given(id string) bool { _, ok := k.Keys[id]; return ok }
 func (k *checker) finish() *Problem {
 	k.families()
 	for _, check := range []func() *Problem{
-		k.hosts, k.subnets, k.shunts, k.manual, k.lives, k.legacy, k.proposals, k.keys, k.protocols, k.opportunistic,
+		k.hosts, k.subnets, k.shunts, k.manual, k.legacy, k.lives, k.proposals, k.keys, k.protocols, k.opportunistic,
 	} {
 		if p := check(); p != nil {
 			return p
@@ -197,7 +197,7 @@ func (k *checker) negotiates() bool {
 	return !shunt && (!k.manuallyKeyed() || k.Auto != AutoManual && k.Auto != AutoIgnore)
 }
 
-// legacy=freeswan means the peer that spoke it, which had IKEv1 only.
+// legacy=freeswan means the peer that spoke it, which had IKEv1 only (V4).
 func (k *checker) legacy() *Problem {
 	switch {
 	case !k.Legacy:
@@ -205,7 +205,7 @@ func (k *checker) legacy() *Problem {
 	case !k.setup.AllowLegacy:
 		return k.problem("legacy", "legacy=freeswan is forbidden by allow-legacy=no in config setup", "")
 	case !k.given("keyexchange"):
-		return refusal(value{"legacy", "freeswan", k.Keys["legacy"]}, "it stands for IKEv1, which is not spoken; with keyexchange=ikev2 it names the algorithms only")
+		k.Version = 1
 	}
 	return nil
 }

@@ -29,7 +29,6 @@ func newConn(d Dialect) Conn {
 }
 
 const (
-	noV1     = "IKEv1 is not spoken; use keyexchange=ikev2"
 	noConfig = "configuration payloads are not exchanged"
 	noKernel = "there is no kernel data plane"
 	noMark   = "packets are chosen by address, protocol and port only"
@@ -45,9 +44,9 @@ var connKeys = []keyword[Conn]{
 		field: enum(func(c *Conn) *Startup { return &c.Auto }, word[Startup]{"ignore", AutoIgnore, ""}, word[Startup]{"add", AutoAdd, ""},
 			word[Startup]{"route", AutoRoute, ""}, word[Startup]{"ondemand", AutoRoute, ""}, word[Startup]{"start", AutoStart, ""}, word[Startup]{"up", AutoStart, ""},
 			word[Startup]{"keep", AutoKeep, ""}, word[Startup]{"manual", AutoManual, ""})},
-	{name: "keyexchange", aliases: []string{"ikev2"}, kind: "ike or ikev2", def: "ikev2", doc: "Version of IKE.",
+	{name: "keyexchange", aliases: []string{"ikev2"}, kind: "ike, ikev2 or ikev1", def: "ikev2", doc: "Version of IKE.",
 		field: enum(func(c *Conn) *uint8 { return &c.Version }, word[uint8]{"ikev2", 2, ""}, word[uint8]{"ike", 2, ""}, word[uint8]{"yes", 2, ""}, word[uint8]{"insist", 2, ""},
-			word[uint8]{"propose", 2, ""}, word[uint8]{"permit", 2, ""}, word[uint8]{"ikev1", 1, noV1}, word[uint8]{"no", 1, noV1}, word[uint8]{"never", 1, noV1})},
+			word[uint8]{"propose", 2, ""}, word[uint8]{"permit", 2, ""}, word[uint8]{"ikev1", 1, ""}, word[uint8]{"no", 1, ""}, word[uint8]{"never", 1, ""})},
 	{name: "authby", kind: "secret, rsasig, both joined by |, or never", def: "rsasig", doc: "How the ends prove who they are.", field: authField(func(c *Conn) *[]ike.AuthMethod { return &c.AuthBy })},
 	{name: "ike", kind: "proposals", doc: "Algorithms of the IKE SA.", field: text(func(c *Conn) *string { return &c.IKE.Text })},
 	{name: "esp", aliases: []string{"phase2alg"}, kind: "proposals", doc: "Algorithms that protect the packets.", field: text(func(c *Conn) *string { return &c.ESP.Text })},

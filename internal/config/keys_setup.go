@@ -97,7 +97,7 @@ var setupKeys = []keyword[Setup]{
 	setupOption("force_keepalive", "yes or no", "no", "Keepalives without NAT.", harmless, "they are sent where a NAT is found"),
 	setupOption("disable_port_floating", "yes or no", "no", "Do not move to port 4500.", harmless, "IKEv2 moves when a NAT is found"),
 	setupOption("protostack", "name", "", "Data plane.", harmless, "the data plane is the program's own"),
-	setupOption("ikev1-policy", "accept, drop or reject", "drop", "What IKEv1 initiators get.", harmless, "IKEv1 is not spoken, its packets are dropped"),
+	setupOption("ikev1-policy", "accept, drop or reject", "drop", "What IKEv1 initiators get.", harmless, "IKEv1 is answered where a connection has keyexchange=ikev1, and dropped otherwise"),
 	setupOption("listen-tcp", "yes or no", "no", "IKE over TCP.", refused, "only UDP is listened on"),
 	setupOption("packetdefault", "no, yes, pass, drop or reject", "no", "1.x: what befalls packets without a connection.", harmless, noOE),
 	setupOption("opportunistic", "yes or no", "no", "1.x: opportunistic encryption.", harmless, noOE),

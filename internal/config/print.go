@@ -43,7 +43,7 @@ func (c *Conn) write(w io.Writer) {
 	writeFields(w, "left", endKeys, c.endOf(&c.Left), &blank.Left)
 	writeFields(w, "right", endKeys, c.endOf(&c.Right), &blank.Right)
 	writeFields(w, "", connKeys, c, &blank)
-	if c.Legacy { // which alone would mean IKEv1
+	if c.Legacy && c.Version == blank.Version { // legacy= alone would mean IKEv1
 		fmt.Fprintf(w, "\tkeyexchange=ikev%d\n", c.Version)
 	}
 }

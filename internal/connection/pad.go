@@ -11,6 +11,34 @@ import (
 
 var _ ike.PAD = (*Table)(nil)
 
+// Speaking is the table as the machines of one version of IKE see it: they
+// meet no connection that is for the other.
+func (t *Table) Speaking(version uint8) ike.PAD { return speaking{t, version} }
+
+type speaking struct {
+	*Table
+	version uint8
+}
+
+// Between implements ike.PAD.
+func (s speaking) Between(local, remote netip.Addr) []*ike.Conn {
+	return s.only(s.Table.Between(local, remote))
+}
+
+// Identified implements ike.PAD.
+func (s speaking) Identified(local, remote netip.Addr, peer, want ike.ID) []*ike.Conn {
+	return s.only(s.Table.Identified(local, remote, peer, want))
+}
+
+func (s speaking) only(list []*ike.Conn) []*ike.Conn {
+	return slices.DeleteFunc(list, func(c *ike.Conn) bool { return c.Version != s.version })
+}
+
+// Speaks reports whether any connection is for that version of IKE.
+func (t *Table) Speaks(version uint8) bool {
+	return slices.ContainsFunc(t.conns, func(c *conn) bool { return c.Version == version && c.Negotiable() })
+}
+
 // Between implements ike.PAD.
 func (t *Table) Between(local, remote netip.Addr) []*ike.Conn {
 	return t.candidates(local, remote, func(*conn) bool { return true })

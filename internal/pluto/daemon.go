@@ -17,6 +17,7 @@ import (
 	"cygnet/internal/connection"
 	"cygnet/internal/host"
 	"cygnet/internal/ike"
+	"cygnet/internal/ikev1"
 	"cygnet/internal/ikev2"
 	"cygnet/internal/suite"
 	"cygnet/internal/underlay"
@@ -39,6 +40,8 @@ type Daemon struct {
 	table    *connection.Table
 	cfg      *ikev2.Config
 	gate     *ikev2.Gate
+	cfg1     *ikev1.Config
+	gate1    *ikev1.Gate
 	machines map[uint32]ike.Machine // by serial
 	bySPI    map[spiKey]ike.Machine
 	states   map[uint32]ike.State // newest step of each IKE SA that is not established
@@ -113,8 +116,11 @@ func New(o Options) (*Daemon, error) {
 		states: map[uint32]ike.State{}, datagrams: make(chan underlay.Datagram), debug: map[string]bool{},
 		waiters: map[uint64]chan whack.Reply{}, scriptDone: make(chan updown.Result), awaited: map[string]string{}, faults: map[faultKey]error{},
 		loaded: map[string]*config.File{}}
+	d.cfg1 = &ikev1.Config{PAD: d.table.Speaking(ike.Version1), Rand: o.Rand, SPIs: spiSource{o.Plane}, NextSerial: d.nextSerial,
+		UseInitialContact: d.table.Alone, Spoken: func() bool { return d.table.Speaks(ike.Version1) }}
+	d.gate1 = ikev1.NewGate(d.cfg1, ikev1.Limits{})
 	d.scripts = d.newScripts()
-	d.cfg = &ikev2.Config{PAD: d.table, Rand: o.Rand, SPIs: spiSource{o.Plane}, NextSerial: d.nextSerial,
+	d.cfg = &ikev2.Config{PAD: d.table.Speaking(ike.Version2), Rand: o.Rand, SPIs: spiSource{o.Plane}, NextSerial: d.nextSerial,
 		UseInitialContact: d.table.Alone}
 	return d, nil
 }

@@ -8,6 +8,7 @@ import (
 
 	"cygnet/internal/connection"
 	"cygnet/internal/ike"
+	"cygnet/internal/ikev1"
 	"cygnet/internal/ikev2"
 	"cygnet/internal/ipsec"
 )
@@ -174,16 +175,17 @@ func (d *Daemon) stepTable(ev connection.Event) {
 // startIKE makes an initiator. Its first event goes before any that the table
 // has for it.
 func (d *Daemon) startIKE(a connection.StartIKE) {
-	if a.Conn.Version != 2 {
-		d.cannotStart(a.Conn, &ike.Failure{Reason: ike.ReasonOther, Why: "IKEv1 is not available"})
-		return
-	}
 	if d.deaf || d.linkOf(a.Conn.Local.Addr) == nil {
 		d.cannotStart(a.Conn, &ike.Failure{Reason: ike.ReasonOther, Why: "need --listen before --initiate"})
 		return
 	}
 	local, remote := endpoints(a.Conn, d.ikePort())
-	m := ikev2.NewInitiator(d.cfg, a.Conn, local, remote)
+	var m ike.Machine
+	if a.Conn.Version == ike.Version1 {
+		m = ikev1.NewInitiator(d.cfg1, a.Conn, local, remote)
+	} else {
+		m = ikev2.NewInitiator(d.cfg, a.Conn, local, remote)
+	}
 	d.machines[m.Serial()] = m
 	d.enqueue(m.Serial(), ike.Initiate{Trigger: a.Trigger})
 	d.stepTable(connection.Started{Conn: a.Conn, Serial: m.Serial()})

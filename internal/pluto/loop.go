@@ -117,12 +117,19 @@ func (d *Daemon) received(g underlay.Datagram) {
 		d.stepMachine(m.Serial(), ev)
 		return
 	}
-	d.atGate(ev)
+	d.atGate(h, ev)
 }
 
 // find returns the machine of a message: the one whose SPI the peer uses for
-// us. The request of an IKE_SA_INIT has none yet.
+// us. The request of an IKE_SA_INIT has none yet. IKEv1 has no flag that says
+// which of the two cookies is the receiver's.
 func (d *Daemon) find(h ike.Header) ike.Machine {
+	if h.Major == ike.Version1 {
+		if m := d.bySPI[spiKey{h.SPIr, false}]; m != nil && h.SPIr != 0 {
+			return m
+		}
+		return d.bySPI[spiKey{h.SPIi, true}]
+	}
 	if h.FromInitiator() {
 		if h.SPIr == 0 {
 			return nil
@@ -134,11 +141,15 @@ func (d *Daemon) find(h ike.Header) ike.Machine {
 
 // atGate gives a message that belongs to no IKE SA to the gate, which may make
 // one of it.
-func (d *Daemon) atGate(ev ike.Received) {
+func (d *Daemon) atGate(h ike.Header, ev ike.Received) {
 	if d.stopping {
 		return
 	}
-	m, actions := d.gate.Receive(time.Now(), ev, nil)
+	receive := d.gate.Receive
+	if h.Major == ike.Version1 {
+		receive = d.gate1.Receive
+	}
+	m, actions := receive(time.Now(), ev, nil)
 	if m != nil {
 		d.carryOut(m, actions)
 		return

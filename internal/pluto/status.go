@@ -18,10 +18,11 @@ import (
 // Names of established states, as Libreswan has them; scripts look for the
 // phrases behind them.
 const (
-	stateIKE       = "STATE_V2_ESTABLISHED_IKE_SA"
-	stateIKEText   = "IKE SA established"
-	stateChild     = "STATE_V2_ESTABLISHED_CHILD_SA"
-	stateChildText = "IPsec SA established"
+	stateIKE        = "STATE_V2_ESTABLISHED_IKE_SA"
+	stateIKEText    = "IKE SA established"
+	stateISAKMPText = "ISAKMP SA established"
+	stateChild      = "STATE_V2_ESTABLISHED_CHILD_SA"
+	stateChildText  = "IPsec SA established"
 )
 
 // status is the whole report of `ipsec auto --status`.
@@ -110,6 +111,7 @@ func (d *Daemon) childState(v connection.View, c connection.ChildView) whack.SAS
 	s := whack.SAState{Serial: c.Serial, Conn: v.Name, Instance: v.Instance, Name: stateChild, Text: stateChildText,
 		Newest: c.Using, Owner: v.Owner == c.Serial, Parent: c.IKE, SAOut: c.Up.Out, SAIn: c.Up.In, TunOut: c.TunOut, TunIn: c.TunIn,
 		Out: c.Up.Out.String(), In: c.Up.In.String(), Suite: c.Up.Suite, Mode: c.Up.Mode.String(), Encap: c.Up.Encap != (ipsec.Encap{})}
+	s.Name = cmp.Or(c.Up.State, s.Name)
 	s.Event, s.EventIn = nextEvent(c.Up.ReplaceAt, c.Up.EndAt)
 	for _, ts := range c.Up.TSLocal {
 		s.LocalTS = append(s.LocalTS, ts.String())
@@ -162,6 +164,9 @@ func (d *Daemon) ikeState(k connection.IKEView) whack.SAState {
 	}
 	if k.Up != nil {
 		s.Name, s.Text, s.Peer, s.Suite = stateIKE, stateIKEText, k.Up.Remote, k.Up.Suite
+		if k.Up.State != "" {
+			s.Name, s.Text = k.Up.State, stateISAKMPText
+		}
 		s.LocalID, s.RemoteID, s.Encap = k.Up.LocalID.String(), k.Up.RemoteID.String(), k.Up.Encap
 		s.Event, s.EventIn = nextEvent(time.Time{}, k.Since.Add(k.Conn.IKELife))
 	}
