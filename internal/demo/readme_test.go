@@ -117,3 +117,26 @@ func commands(t *testing.T, readme []byte) string {
 	}
 	return out.String()
 }
+
+var scenarioLink = regexp.MustCompile(`\(\.\./scenarios/([^)]+)\.txt\)`)
+
+// The operator's guide speaks of scenarios that exist.
+func TestGuideNamesScenarios(t *testing.T) {
+	b, err := os.ReadFile("../../docs/guide.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	all, err := Load(scenarios.Files)
+	if err != nil {
+		t.Fatal(err)
+	}
+	links := scenarioLink.FindAllStringSubmatch(string(b), -1)
+	for _, m := range links {
+		if _, err := find(all, m[1]); err != nil {
+			t.Error(err)
+		}
+	}
+	if len(links) < 20 {
+		t.Errorf("only %d links to scenarios found", len(links))
+	}
+}
