@@ -23,18 +23,39 @@ type rig struct {
 func newRig(t testing.TB, s setup) *rig {
 	r := &rig{g: newLab(t, Options{}), s: s}
 	connect(t, r.g, s)
+	r.begin()
+	return r
+}
+
+// newBundleRig is the same for a bundle.
+func newBundleRig(t testing.TB, s stack) *rig {
+	r := &rig{g: newLab(t, Options{}), s: s.setup}
+	s.connect(t, r.g)
+	r.begin()
+	return r
+}
+
+func (r *rig) begin() {
 	r.out = newEgress(r.g[0].Plane, r.g[0].devices[0], new(sink), 0)
 	r.out.at = now()
 	r.out.out = r
 	r.in = newIngress(r.g[1].Plane, r.g[1].devices[0], nil, new(sink))
 	r.in.at = now()
-	return r
 }
 
 // Send implements underlay.Sender.
 func (r *rig) Send(msgs []underlay.Message) underlay.Result {
 	for i := range msgs {
 		m := &msgs[i]
+		if m.Whole {
+			head, proto := ipv4HeaderLen, m.Data[9]
+			if m.Data[0]>>4 == 6 {
+				head, proto = ipv6HeaderLen, m.Data[6]
+			}
+			r.a = underlay.Arrival{Proto: ipsec.Proto(proto), Local: r.s.outer[1], Remote: netip.AddrPortFrom(r.s.outer[0], 0), Data: m.Data, Head: head, Seg: m.Seg}
+			r.in.arrival(&r.a)
+			continue
+		}
 		r.a = underlay.Arrival{Proto: m.Proto, Encap: m.Encap, Local: r.s.outer[1], Remote: netip.AddrPortFrom(r.s.outer[0], m.Remote.Port()), Data: m.Data, Seg: m.Seg}
 		r.in.arrival(&r.a)
 	}
@@ -86,6 +107,23 @@ func TestNoAllocations(t *testing.T) {
 	}
 }
 
+// TestBundlesAllocateNothing: neither does the longer way.
+func TestBundlesAllocateNothing(t *testing.T) {
+	a, b := ports(inner4)
+	for _, name := range []string{"tun", "tun-esp", "tun-ah", "tun-esp-ah", "tun-comp-esp-ah", "ah-esp"} {
+		r := newBundleRig(t, stack{setup{outer: outer4, inner: nets(inner4, 24)}, bundles()[name], true})
+		for _, n := range []int{64, 1200} {
+			p := noisy(udp(a, b, n))
+			if got := testing.AllocsPerRun(300, func() { r.pass(tun.Header{}, p) }); got != 0 {
+				t.Errorf("%s, %d octets: %v allocations", name, n, got)
+			}
+		}
+		if r.g[0].counted()+r.g[1].counted() != "" {
+			t.Errorf("%s: drops %s %s", name, r.g[0].counted(), r.g[1].counted())
+		}
+	}
+}
+
 // TestIdleMemory: one worker of each direction, before any load, stays below
 // 2 MB (datapath.md 7.7); the receive buffers of the underlay, 128 KB at first,
 // come on top.
@@ -128,6 +166,24 @@ func BenchmarkPath(b *testing.B) {
 				b.ReportAllocs()
 				for b.Loop() {
 					r.pass(x.h, x.b)
+				}
+			})
+		}
+	}
+}
+
+// BenchmarkBundle is the longer way.
+func BenchmarkBundle(b *testing.B) {
+	src, dst := ports(inner4)
+	for _, name := range []string{"tun", "tun-esp", "tun-ah", "tun-esp-ah"} {
+		for _, n := range []int{64, 1372} {
+			b.Run(fmt.Sprintf("%s/%d", name, n), func(b *testing.B) {
+				r := newBundleRig(b, stack{setup{outer: outer4, inner: nets(inner4, 24)}, bundles()[name], true})
+				p := udp(src, dst, n)
+				b.SetBytes(int64(len(p)))
+				b.ReportAllocs()
+				for b.Loop() {
+					r.pass(tun.Header{}, p)
 				}
 			})
 		}
