@@ -69,6 +69,7 @@ func (d *Daemon) applyByHand(t manual.Table, c manual.Change) error {
 		return planeError{err}
 	}
 	d.setRoutes()
+	d.follow()
 	for _, id := range c.Delete {
 		d.removeSA(id)
 		d.klipsf("spi", "%s is deleted", id)
@@ -96,7 +97,7 @@ func (d *Daemon) pushPolicies() error {
 		return err
 	}
 	d.showEroutes(want)
-	d.follow()
+	d.unfollowed = true
 	return nil
 }
 

@@ -60,6 +60,7 @@ type Daemon struct {
 	starting   uint64            // the waiter of the one it has
 	awaited    map[string]string // virtual devices that wait for a physical one, and why
 	rescanAt   time.Time
+	unfollowed bool          // the SPD has changed since follow
 	proxies    []host.Proxy  // addresses that we answer for
 	filterAt   time.Time     // when the packet filter is to be looked at; zero: it is in order
 	filtered   time.Time     // when that was last done

@@ -39,13 +39,16 @@ func (d *Daemon) stepMachine(serial uint32, ev ike.Event) {
 	d.carryOut(m, actions)
 }
 
-// carryOut executes the actions of one step of m.
+// carryOut executes the actions of one step of m. Its messages leave last: when
+// the peer hears that a Child SA stands, our routes, policies and filters
+// already carry what it then sends, and the answers to it.
 func (d *Daemon) carryOut(m ike.Machine, actions []ike.Action) {
 	d.register(m)
+	var messages []ike.Send
 	for _, a := range actions {
 		switch a := a.(type) {
 		case ike.Send:
-			d.send(a)
+			messages = append(messages, a)
 		case ike.KeepAlive:
 			d.keepAlive(a)
 		case ike.StartJob:
@@ -61,6 +64,9 @@ func (d *Daemon) carryOut(m ike.Machine, actions []ike.Action) {
 		case ike.Done:
 			d.unregister(m)
 		}
+	}
+	for _, msg := range messages {
+		d.send(msg)
 	}
 }
 
@@ -163,6 +169,7 @@ func (d *Daemon) stepTable(ev connection.Event) {
 		case connection.Log:
 			d.logTable(a)
 		case connection.Reply:
+			d.follow() // who is told that a connection is up finds the way open
 			d.reply(a)
 		case connection.ToMachine:
 			d.enqueue(a.Serial, a.Event)
@@ -170,6 +177,7 @@ func (d *Daemon) stepTable(ev connection.Event) {
 			d.startIKE(a)
 		}
 	}
+	d.follow()
 }
 
 // startIKE makes an initiator. Its first event goes before any that the table

@@ -212,6 +212,7 @@ func (d *Daemon) rescan() {
 		d.reorient()
 	}
 	d.noteDefaults()
+	d.unfollowed = true
 	d.follow()
 }
 

@@ -10,8 +10,12 @@ import (
 )
 
 // follow brings in line what follows from the SPD: packet filter and proxy
-// ARP.
+// ARP. It comes after the routes: they must not wait for it.
 func (d *Daemon) follow() {
+	if !d.unfollowed || d.batching {
+		return
+	}
+	d.unfollowed = false
 	d.refilter()
 	want := d.wantedProxies()
 	if slices.Equal(want, d.proxies) {
