@@ -1,12 +1,14 @@
 package check
 
 import (
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/tools/txtar"
 
@@ -168,5 +170,27 @@ func TestDocumentedSecretsAreRefused(t *testing.T) {
 	}
 	if found == 0 {
 		t.Error("no document shows a secret: does the pattern still fit?")
+	}
+}
+
+// A gateway with a thousand branches is looked at in a moment.
+func TestThousandConnections(t *testing.T) {
+	if testing.Short() {
+		t.Skip("measures time")
+	}
+	var conf, secrets strings.Builder
+	conf.WriteString("version 2\nconn %default\n\tleft=192.0.2.1\n\tleftsubnet=10.0.0.0/16\n\tauthby=secret\n\tauto=start\n")
+	for i := range 1000 {
+		fmt.Fprintf(&conf, "conn b%d\n\tright=198.51.%d.%d\n\trightsubnet=10.%d.%d.0/24\n", i, 100+i/200, 1+i%200, 1+i/200, i%200)
+		fmt.Fprintf(&secrets, "192.0.2.1 198.51.%d.%d : PSK \"0x5c1d33a1_0f2e4b77_9a6c8d10_e7f3b259_61c4a8fe_0b9d2735_c86e1fa4_%08x\"\n", 100+i/200, 1+i%200, i)
+	}
+	fsys := config.MapFS{Files: map[string]string{"a.conf": conf.String(), "a.secrets": secrets.String()}}
+	start := time.Now()
+	r := Run(Load(fsys, "a.conf", Options{}))
+	if took := time.Since(start); took > 30*time.Second {
+		t.Errorf("%v", took)
+	}
+	if r.Worst() > Info {
+		t.Errorf("%v", r.Findings[0])
 	}
 }

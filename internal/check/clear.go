@@ -89,28 +89,32 @@ func loops(g *Gateway, out *found) {
 	}
 }
 
-// circle finds a way back to connection i: the names on it, or nothing.
+// circle finds the shortest way back to connection i: the names on it, or
+// nothing.
 func (g *Gateway) circle(list []*config.Conn, i int) string {
-	var walk func(k int, path []int) []int
-	walk = func(k int, path []int) []int {
+	from := map[int]int{}
+	for queue := []int{i}; len(queue) > 0; queue = queue[1:] {
+		k := queue[0]
 		for n, next := range list {
-			switch {
-			case n == k || hostsEqual(list[k], next) || !g.inside(list[k], next):
-			case n == i:
-				return path
-			case slices.Contains(path, n):
-			default:
-				if p := walk(n, append(path[:len(path):len(path)], n)); p != nil {
-					return p
-				}
+			if _, seen := from[n]; seen || n == k || hostsEqual(list[k], next) || !g.inside(list[k], next) {
+				continue
 			}
+			from[n] = k
+			if n == i {
+				return onTheWay(list, from, i)
+			}
+			queue = append(queue, n)
 		}
-		return nil
 	}
+	return ""
+}
+
+func onTheWay(list []*config.Conn, from map[int]int, i int) string {
 	var names []string
-	for _, n := range walk(i, nil) {
+	for n := from[i]; n != i; n = from[n] {
 		names = append(names, fmt.Sprintf("%q", list[n].Name))
 	}
+	slices.Reverse(names)
 	return strings.Join(names, ", ")
 }
 

@@ -116,72 +116,96 @@ func weakSecrets(g *Gateway, out *found) {
 
 // reusedSecrets finds secrets that serve several pairs.
 func reusedSecrets(g *Gateway, out *found) {
-	list := g.psks()
-	for i, e := range list {
-		pairs := g.pairs(e)
-		if len(e.Index) > 2 || len(pairs) > 1 {
-			out.at(e.Where, "", fmt.Sprintf("this entry is for several pairs (%s)", strings.Join(pairs, "; ")), "an entry with a secret of its own for each pair")
-			continue
-		}
-		for _, f := range list[:i] {
-			if f.PSK.Equal(e.PSK) && !slices.Equal(g.pairs(f), pairs) {
-				out.at(e.Where, "", fmt.Sprintf("the same secret stands at %s:%d for another pair", f.Where.File, f.Where.Line), "a secret of its own: ipsec ranbits 256")
-				break
-			}
+	pairs := g.pairs()
+	first := map[string]*config.Secret{} // by the secret itself
+	for _, e := range g.psks() {
+		f := first[string(e.PSK.Bytes())]
+		switch {
+		case len(e.Index) > 2 || len(pairs[e]) > 1:
+			out.at(e.Where, "", fmt.Sprintf("this entry is for several pairs (%s)", some(pairs[e])), "an entry with a secret of its own for each pair")
+		case f == nil:
+			first[string(e.PSK.Bytes())] = e
+		case !slices.Equal(pairs[f], pairs[e]):
+			out.at(e.Where, "", fmt.Sprintf("the same secret stands at %s:%d for another pair", f.Where.File, f.Where.Line), "a secret of its own: ipsec ranbits 256")
 		}
 	}
+}
+
+// some lists the first of many.
+func some(list []string) string {
+	const enough = 4
+	if n := len(list); n > enough {
+		return fmt.Sprintf("%s; and %d more", strings.Join(list[:enough], "; "), n-enough)
+	}
+	return strings.Join(list, "; ")
 }
 
 // reusedBetween finds secrets of one gateway that the other one has for another
-// pair.
+// pair. Where one of them has it for both, that has been said.
 func reusedBetween(a, b *Gateway, out *found) {
+	there := map[string][]*config.Secret{}
+	for _, f := range a.psks() {
+		there[string(f.PSK.Bytes())] = append(there[string(f.PSK.Bytes())], f)
+	}
+	here := map[string]int{}
 	for _, e := range b.psks() {
-		for _, f := range a.psks() {
-			p, q := a.pairs(f), b.pairs(e)
-			// Where b itself has it for both pairs, that has been said.
-			again := slices.ContainsFunc(b.psks(), func(d *config.Secret) bool { return d != e && d.PSK.Equal(e.PSK) })
-			if f.PSK.Equal(e.PSK) && !again && len(p) == 1 && len(q) == 1 && p[0] != q[0] && !strings.Contains(p[0]+q[0], "%") {
-				out.at(e.Where, "", fmt.Sprintf("the same secret stands at %s:%d for another pair (%s, here %s)", f.Where.File, f.Where.Line, p[0], q[0]), "a secret of its own: ipsec ranbits 256")
-			}
+		here[string(e.PSK.Bytes())]++
+	}
+	p, q := a.pairs(), b.pairs()
+	for _, e := range b.psks() {
+		same := there[string(e.PSK.Bytes())]
+		if here[string(e.PSK.Bytes())] > 1 || len(same) != 1 || len(p[same[0]]) != 1 || len(q[e]) != 1 {
+			continue
+		}
+		f, theirs, ours := same[0], p[same[0]][0], q[e][0]
+		if theirs != ours && !strings.Contains(theirs+ours, "%") { // %any may be anybody
+			out.at(e.Where, "", fmt.Sprintf("the same secret stands at %s:%d for another pair (%s, here %s)", f.Where.File, f.Where.Line, theirs, ours), "a secret of its own: ipsec ranbits 256")
 		}
 	}
 }
 
-// pairs names whom an entry is for: the connections that use it, else what its
-// index says.
-func (g *Gateway) pairs(e *config.Secret) []string {
-	var list []string
+// pairs names whom each entry is for: the connections that use it, without road
+// warriors, else what its index says.
+func (g *Gateway) pairs() map[*config.Secret][]string {
+	pairs := map[*config.Secret][]string{}
 	for _, c := range g.tunnels() {
 		if !pskConn(c) {
 			continue
 		}
 		for _, v := range g.views(c) {
-			if g.secretFor(v) != e || v.remote.Host.Kind == config.HostAny { // FW008 is about those
+			if v.remote.Host.Kind == config.HostAny { // FW008 is about those
 				continue
 			}
 			ends := []string{name(v.local), name(v.remote)}
 			slices.Sort(ends)
-			if p := strings.Join(ends, " and "); !slices.Contains(list, p) {
-				list = append(list, p)
+			e := g.secretFor(v)
+			if p := strings.Join(ends, " and "); e != nil && !slices.Contains(pairs[e], p) {
+				pairs[e] = append(pairs[e], p)
 			}
 		}
 	}
-	if len(list) == 0 && len(e.Index) > 0 {
-		var ends []string
-		for _, i := range e.Index {
-			switch {
-			case i.Any:
-				ends = append(ends, "%any")
-			case i.Name != "":
-				ends = append(ends, i.Name)
-			default:
-				ends = append(ends, i.ID.String())
-			}
+	for _, e := range g.psks() {
+		if len(pairs[e]) == 0 && len(e.Index) > 0 {
+			pairs[e] = []string{indexText(e)}
 		}
-		slices.Sort(ends)
-		list = []string{strings.Join(ends, " and ")}
 	}
-	return list
+	return pairs
+}
+
+func indexText(e *config.Secret) string {
+	var ends []string
+	for _, i := range e.Index {
+		switch {
+		case i.Any:
+			ends = append(ends, "%any")
+		case i.Name != "":
+			ends = append(ends, i.Name)
+		default:
+			ends = append(ends, i.ID.String())
+		}
+	}
+	slices.Sort(ends)
+	return strings.Join(ends, " and ")
 }
 
 // name is an end as a secret's index may call it.
