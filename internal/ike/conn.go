@@ -99,6 +99,13 @@ type Conn struct {
 	MOBIKE     bool
 	MobileFrom []netip.Prefix
 
+	// Configuration payload, RFC 7296 section 3.15. RequestIP are the addresses
+	// that we ask the peer for: 0.0.0.0 and :: mean any one of that family.
+	// Local.TS is not used then. FromPool means that the peer asks us and gets what ikev2.Config.Pool
+	// gives; Remote.TS is not used.
+	RequestIP []netip.Addr
+	FromPool  bool
+
 	Fragmentation Tristate // IKEv2, RFC 7383; No: neither announced nor used
 	FragmentSize  int      // octets of an IP packet above which IKE messages are cut; 0: the default
 

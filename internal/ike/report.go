@@ -41,6 +41,12 @@ type IKEUp struct {
 	Rekeyed           uint32 // serial of the IKE SA that this one replaces; 0: new peer contact
 	InitialContact    bool   // the peer said that it holds nothing else with us
 	State             string // IKEv1: the state that was reached, STATE_MAIN_I4 or STATE_MAIN_R3
+
+	// What the Configuration payload has settled; empty without one. Virtual are
+	// the addresses inside of the end that asked, which is Conn.RequestIP's.
+	Virtual    []netip.Addr
+	DNS        []netip.Addr
+	DNSDomains []string // that DNS is for; none means all
 }
 
 // IKEDown says that an IKE SA is gone.

@@ -52,6 +52,9 @@ func (s *step) sendAuth(idi wire.IDi, sig ike.Signature) {
 	if c.MOBIKE {
 		ps = append(ps, wire.NewNotify(ike.NotifyMOBIKESupported, nil))
 	}
+	if len(c.RequestIP) > 0 {
+		ps = append(ps, configRequest(c.RequestIP))
+	}
 	s.request(ike.Auth, append(ps, o.payloads(nil)...)...)
 	s.enter(stateAuthI)
 }
@@ -136,6 +139,9 @@ func (s *step) initiatorUp(in inbound) {
 		return
 	}
 	a, r := s.accept(o, in.Payloads, ni, nr)
+	if r == nil {
+		r = s.configured(in.Payloads, a)
+	}
 	if r != nil {
 		s.up(0, false)
 		s.reject(o, r)
@@ -274,7 +280,11 @@ func (s *step) responderUp(idr wire.IDr, sig ike.Signature) {
 	if s.mobike = s.conn.MOBIKE && says(in.Payloads, ike.NotifyMOBIKESupported); s.mobike {
 		ps = append(ps, wire.NewNotify(ike.NotifyMOBIKESupported, nil))
 	}
-	a, no := s.agree(in.Payloads, s.cfg.PAD.Siblings(s.conn), nil, true)
+	config, no := s.configure(in.Payloads)
+	var a *agreement
+	if no == nil {
+		a, no = s.agree(in.Payloads, s.cfg.PAD.Siblings(s.conn), nil, true)
+	}
 	if no == nil {
 		no = s.admit(a)
 	}
@@ -289,6 +299,7 @@ func (s *step) responderUp(idr wire.IDr, sig ike.Signature) {
 	}
 	a.ni, a.nr = ni, nr
 	c := s.install(a, ipsec.Secret{})
+	ps = append(ps, config...)
 	s.respond(append(ps, a.reply(nil, nil)...)...)
 	s.up(0, contact)
 	s.announce(a, c, true)

@@ -304,12 +304,14 @@ func (s *step) handOver(n *SA) {
 	}
 	n.giveUp = time.Time{}
 	n.isUp = true
+	n.virtual, n.leased, s.leased = s.virtual, s.leased, false
 	s.enter(stateReplaced)
 	s.giveUp = s.now.Add(replacedLife)
 	s.emit(ike.Adopt{Machine: n})
 	s.reportOf(n.conn, n.serial, ike.IKEUp{
 		Local: n.local, Remote: n.remote, LocalID: n.localID, RemoteID: n.remoteID,
 		Suite: n.chosen.String(), Encap: n.encap, Rekeyed: s.serial,
+		Virtual: n.virtual.Addrs, DNS: n.virtual.DNS, DNSDomains: n.virtual.Domains,
 	})
 }
 

@@ -21,6 +21,7 @@ func (s *step) up(rekeyed uint32, initialContact bool) {
 	s.report(ike.IKEUp{
 		Local: s.local, Remote: s.remote, LocalID: s.localID, RemoteID: s.remoteID,
 		Suite: s.chosen.String(), Encap: s.encap, Rekeyed: rekeyed, InitialContact: initialContact,
+		Virtual: s.virtual.Addrs, DNS: s.virtual.DNS, DNSDomains: s.virtual.Domains,
 	})
 }
 
@@ -120,6 +121,7 @@ func (s *step) forget() {
 	s.keys.wipe()
 	clear(s.jobs)
 	s.hs = nil
+	s.endLease()
 	s.openerBefore = nil
 	s.dropFollowUps()
 	s.asking, s.answering = assembly{}, assembly{}

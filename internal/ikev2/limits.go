@@ -145,6 +145,10 @@ const (
 	// cookie2Len is what RFC 4555, 3.7 has between 8 and 64 octets.
 	cookie2Len = 16
 
+	// maxAddrs bounds the addresses and names of one Configuration payload that
+	// we look at.
+	maxAddrs = 8
+
 	// minRekey keeps a short-lived SA from being rekeyed all the time.
 	minRekey = time.Second
 

@@ -218,6 +218,14 @@ func (s sides) selectors() (all []ipsec.Selector, ok bool) {
 // wants returns the traffic selectors of a connection's two ends. A host that
 // is known by address only when it calls stands for the address it calls from.
 func (s *SA) wants(c *ike.Conn) sides {
+	switch {
+	case c.FromPool: // nothing without a lease
+		return sides{local: endTS(&c.Local, s.local.Addr()), remote: s.virtual.selectors()}
+	case len(c.RequestIP) > 0 && len(s.virtual.Addrs) > 0:
+		return sides{local: s.virtual.selectors(), remote: endTS(&c.Remote, s.remote.Addr())}
+	case len(c.RequestIP) > 0:
+		return sides{local: everything(c.RequestIP), remote: endTS(&c.Remote, s.remote.Addr())}
+	}
 	return sides{endTS(&c.Local, s.local.Addr()), endTS(&c.Remote, s.remote.Addr())}
 }
 

@@ -28,7 +28,10 @@ type offer struct {
 	replaces  *child
 }
 
-var errNoESP = errors.New("the connection has no ESP proposal")
+var (
+	errNoESP = errors.New("the connection has no ESP proposal")
+	errNoTS  = errors.New("the connection has no traffic selectors of its own")
+)
 
 // newOffer prepares to ask for a Child SA of c. In IKE_AUTH there is no key
 // exchange; a rekeyed pair keeps its traffic selectors and mode.
@@ -41,6 +44,9 @@ func (s *step) newOffer(c *ike.Conn, trigger *ipsec.Flow, old *child, auth bool)
 		o.sides, o.mode = old.sides, old.mode
 	} else {
 		o.sides = s.wants(c).withTrigger(trigger)
+	}
+	if len(o.sides.local) == 0 || len(o.sides.remote) == 0 {
+		return nil, errNoTS
 	}
 	if auth {
 		o.proposals = nil

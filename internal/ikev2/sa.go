@@ -23,6 +23,9 @@ type Config struct {
 	// UseInitialContact reports whether we hold nothing else with the peer of
 	// a connection, so that INITIAL_CONTACT may be said. Nil never says it.
 	UseInitialContact func(*ike.Conn) bool
+	// Pool gives addresses to peers of connections with FromPool. Nil gives
+	// none.
+	Pool Pool
 }
 
 // SA is one IKE SA. It implements ike.Machine.
@@ -40,6 +43,8 @@ type SA struct {
 	natLocal, natRemote bool   // a NAT is before us, before the peer
 	encap               bool   // ESP goes in UDP
 	mobike              bool   // both ends know RFC 4555
+	virtual             Lease  // what the Configuration payload has settled
+	leased              bool   // we gave it, and must take it back
 	seenAs              []byte // NAT_DETECTION_DESTINATION_IP as the peer had it last; see watchesPath
 	began               bool   // we began the first IKE SA of those that replaced each other
 	lastMoved           time.Time

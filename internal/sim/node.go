@@ -9,6 +9,7 @@ import (
 
 	"cygnet/internal/connection"
 	"cygnet/internal/ike"
+	"cygnet/internal/ikev2"
 	"cygnet/internal/ipsec"
 )
 
@@ -29,6 +30,9 @@ type Node struct {
 	Plane *Plane
 	Keys  *Keys
 	Table *connection.Table
+
+	// Pool is what peers of connections with FromPool get addresses from.
+	Pool ikev2.Addresses
 
 	// JobTime is how long a job takes; zero is at once.
 	JobTime time.Duration

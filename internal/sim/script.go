@@ -3,6 +3,7 @@ package sim
 import (
 	"bufio"
 	"fmt"
+	"net/netip"
 	"strconv"
 	"strings"
 	"time"
@@ -22,6 +23,8 @@ import (
 //	data FAULT...               of other packets: delay jitter loss
 //	tunnel NAME A NET B NET [KEY=VALUE...]
 //	                            a connection of both; pfs= encap= dpd= dpdaction= tries= ikelife= life= margin= fuzz= retransmit= fragment= ike= mobike= [A.KEY=VALUE for one end]
+//	                            virtual=yes asks for an address, pool=yes gives one
+//	pool NODE PREFIX            what it gives addresses from
 //	secret NODE PEER TEXT       another shared secret at NODE
 //	NODE up|route|down|rekey|rekey-ike TUNNEL
 //	NODE probe|crash|start
@@ -70,6 +73,7 @@ var scriptCommands = map[string]struct {
 	"link":   {1, (*Script).link},
 	"data":   {1, (*Script).data},
 	"tunnel": {5, (*Script).tunnel},
+	"pool":   {2, (*Script).pool},
 	"secret": {3, (*Script).secret},
 	"next":   {3, (*Script).next},
 	"cut":    {2, (*Script).cut},
@@ -244,6 +248,10 @@ func setOption(d *connection.Description, key, value string) (err error) {
 		d.IKE, err = suite.ParseIKE(value)
 	case key == "mobike":
 		d.MOBIKE = value == "yes"
+	case key == "virtual":
+		d.RequestIP = []netip.Addr{netip.IPv4Unspecified()}
+	case key == "pool":
+		d.FromPool = true
 	case key == "fragment":
 		d.FragmentSize, err = strconv.Atoi(value)
 	case key == "pfs":
@@ -258,6 +266,16 @@ func setOption(d *connection.Description, key, value string) (err error) {
 	default:
 		err = fmt.Errorf("unknown option")
 	}
+	return err
+}
+
+func (s *Script) pool(a []string) error {
+	n := s.world.Node(a[0])
+	if n == nil {
+		return fmt.Errorf("no such node")
+	}
+	p, err := netip.ParsePrefix(a[1])
+	n.Pool.Prefixes = append(n.Pool.Prefixes, p)
 	return err
 }
 

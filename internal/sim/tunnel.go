@@ -177,7 +177,15 @@ func (t *Tunnel) flowOf(from *Node) ipsec.Flow {
 	if from == t.B {
 		src, dst = t.NetB, t.NetA
 	}
-	return ipsec.Flow{Src: src.Addr().Next(), Dst: dst.Addr().Next(), Proto: 17, SrcPort: 1024, DstPort: 7}
+	return ipsec.Flow{Src: hostIn(src), Dst: hostIn(dst), Proto: 17, SrcPort: 1024, DstPort: 7}
+}
+
+// hostIn is the first host of a net.
+func hostIn(p netip.Prefix) netip.Addr {
+	if p.IsSingleIP() {
+		return p.Addr()
+	}
+	return p.Addr().Next()
 }
 
 func (t *Tunnel) other(n *Node) *Node {

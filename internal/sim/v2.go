@@ -23,6 +23,7 @@ func IKEv2(n *Node) Engine {
 		SPIs:              n,
 		NextSerial:        n.NextSerial,
 		UseInitialContact: n.Table.Alone,
+		Pool:              &n.Pool,
 	}
 	e.gate = ikev2.NewGate(e.cfg, ikev2.Limits{})
 	return e

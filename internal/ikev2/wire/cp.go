@@ -29,6 +29,7 @@ const (
 	AttrIP4Subnet  uint16 = 13
 	AttrSupported  uint16 = 14
 	AttrIP6Subnet  uint16 = 15
+	AttrDNSDomain  uint16 = 25 // RFC 8598
 )
 
 // attributeLen is the length in octets of attributes that have one; all may be
