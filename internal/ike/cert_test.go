@@ -41,6 +41,9 @@ func TestAdmits(t *testing.T) {
 		{"CN=*", "@gw", false},
 		{"CN=gw", "CN=*", false}, // not the other way round
 		{"CN=*", "CN=*", true},
+		{"CN=*", "CN=gw+OU=x", false},
+		{"CN=*+OU=x", "CN=gw", false},
+		{"CN=*+OU=x", "CN=gw+OU=x", true},
 	} {
 		a, b := parsed(t, c.configured), parsed(t, c.peer)
 		if got := a.Admits(b); got != c.yes {

@@ -1,6 +1,9 @@
 package ike
 
-import "encoding/asn1"
+import (
+	"encoding/asn1"
+	"slices"
+)
 
 // wildcard is the value of an attribute that leaves it open: CN=*.
 const wildcard = "*"
@@ -51,14 +54,26 @@ func admitsDN(pattern, der string) bool {
 		return false
 	}
 	for i := range x {
-		if len(x[i]) != len(y[i]) {
+		if !admitsRDN(x[i], y[i]) {
 			return false
 		}
-		for j := range x[i] {
-			if !admitsAttribute(x[i][j], y[i][j]) {
-				return false
-			}
+	}
+	return true
+}
+
+// admitsRDN compares two sets: DER sorts their attributes by encoding, so that
+// a wildcard may stand elsewhere than what it is for.
+func admitsRDN(pattern, r rdn) bool {
+	if len(pattern) != len(r) {
+		return false
+	}
+	left := slices.Clone(r)
+	for _, p := range pattern {
+		i := slices.IndexFunc(left, func(q attribute) bool { return admitsAttribute(p, q) })
+		if i < 0 {
+			return false
 		}
+		left = slices.Delete(left, i, i+1)
 	}
 	return true
 }

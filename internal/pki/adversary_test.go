@@ -170,6 +170,7 @@ func TestAdv_X509_07_WhoMaySign(t *testing.T) {
 		"root's name, not its key":     {[]*pkitest.Cert{liar.Leaf(t, gw), liar}, StepChain},
 		"the authority itself":         {[]*pkitest.Cert{l.sub}, StepUsage},
 		"the root itself":              {[]*pkitest.Cert{l.root}, StepUsage},
+		"an authority that also signs": {[]*pkitest.Cert{l.root.Sub(t, with(gw, func(s *pkitest.Spec) { s.Usage = x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign }))}, StepUsage},
 		"no digitalSignature":          {[]*pkitest.Cert{l.root.Leaf(t, with(gw, func(s *pkitest.Spec) { s.Usage = x509.KeyUsageKeyEncipherment }))}, StepUsage},
 		"nonRepudiation will do":       {[]*pkitest.Cert{l.root.Leaf(t, with(gw, func(s *pkitest.Spec) { s.Usage = x509.KeyUsageContentCommitment }))}, 0},
 		"no key usage at all":          {[]*pkitest.Cert{l.root.Leaf(t, with(gw, func(s *pkitest.Spec) { s.Usage = pkitest.NoUsage }))}, 0},
@@ -284,6 +285,12 @@ func TestAdv_X509_11_Time(t *testing.T) {
 	check("no well-defined end", now, pkitest.Spec{Until: time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC)}, 0)
 	check("no time at all", time.Time{}, pkitest.Spec{}, StepTime)
 
+	// Without a time it is not today, whatever the certificates allow.
+	ever := pkitest.Root(t, pkitest.Spec{Subject: "CN=Ever", From: at(0), Until: at(9998)})
+	leaf := ever.Leaf(t, with(gateway(), func(s *pkitest.Spec) { s.From, s.Until = at(0), at(9998) }))
+	_, err := trusting(t, ever).Verify(time.Time{}, pkitest.Payloads(leaf), name, Policy{})
+	want(t, "no time, always valid", err, StepTime)
+
 	// What DER forbids: fractions of a second, times without Z.
 	good := l.root.Leaf(t, pkitest.Spec{DNS: []string{"gw.example.org"}, Until: at(2055)})
 	i := bytes.Index(good.Raw, []byte("20550601000000Z"))
@@ -297,7 +304,7 @@ func TestAdv_X509_11_Time(t *testing.T) {
 		want(t, text, err, StepParse)
 	}
 	old := l.root.Sub(t, pkitest.Spec{Subject: "CN=Old", Until: now.AddDate(0, 0, -1)})
-	_, err := l.store.Verify(now, pkitest.Payloads(old.Leaf(t, gateway()), old), name, Policy{})
+	_, err = l.store.Verify(now, pkitest.Payloads(old.Leaf(t, gateway()), old), name, Policy{})
 	want(t, "expired authority", err, StepTime)
 	if err != nil && !strings.Contains(err.Error(), "CN=Old") {
 		t.Errorf("it is not said whose certificate expired: %v", err)

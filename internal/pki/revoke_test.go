@@ -52,6 +52,7 @@ func TestAdv_X509_12_RevocationLists(t *testing.T) {
 		"delta alone clears nobody":     {[][]byte{rootList, l.sub.CRL(t, pkitest.ListSpec{Extra: []pkix.Extension{delta}})}, StepUnknown, 0, false},
 		"delta revokes":                 {[][]byte{rootList, l.sub.CRL(t, pkitest.ListSpec{}), l.sub.CRL(t, revokedBy(pkitest.ListSpec{From: now, Extra: []pkix.Extension{delta}}))}, StepRevoked, StepRevoked, false},
 		"delta takes back nothing":      {[][]byte{rootList, l.sub.CRL(t, revokedBy(pkitest.ListSpec{})), l.sub.CRL(t, pkitest.ListSpec{From: now, Reason: removeFromCRL, Revoked: []*pkitest.Cert{l.gw}, Extra: []pkix.Extension{delta}})}, StepRevoked, StepRevoked, false},
+		"delta that takes back":         {[][]byte{rootList, l.sub.CRL(t, pkitest.ListSpec{}), l.sub.CRL(t, pkitest.ListSpec{From: now, Reason: removeFromCRL, Revoked: []*pkitest.Cert{l.gw}, Extra: []pkix.Extension{delta}})}, 0, 0, false},
 		"only some certificates":        {[][]byte{rootList, l.sub.CRL(t, pkitest.ListSpec{Extra: []pkix.Extension{scope}})}, StepUnknown, 0, false},
 		"the newer list counts":         {[][]byte{rootList, l.sub.CRL(t, revokedBy(pkitest.ListSpec{From: now.AddDate(0, 0, -3)})), l.sub.CRL(t, pkitest.ListSpec{From: now})}, 0, 0, false},
 		"the newer list counts, turned": {[][]byte{rootList, l.sub.CRL(t, pkitest.ListSpec{From: now.AddDate(0, 0, -3)}), l.sub.CRL(t, revokedBy(pkitest.ListSpec{From: now}))}, StepRevoked, StepRevoked, false},
@@ -118,7 +119,7 @@ func TestAdv_X509_12_Responders(t *testing.T) {
 		"by an expired responder":    {l.gw, l.sub.OCSP(t, l.gw, pkitest.ResponseSpec{Responder: expired}), StepUnknown, 0},
 		"by another CA's responder":  {l.gw, l.sub.OCSP(t, l.gw, pkitest.ResponseSpec{Responder: foreign}), StepUnknown, 0},
 		"same serial, other issuer":  {five, sibling.OCSP(t, twin, pkitest.ResponseSpec{}), StepUnknown, 0},
-		"other issuer's, re-labeled": {five, l.sub.OCSP(t, twin, pkitest.ResponseSpec{Issuer: sibling, Responder: l.sub}), StepUnknown, 0},
+		"other issuer's, re-labeled": {five, l.sub.OCSP(t, twin, pkitest.ResponseSpec{Issuer: sibling, Responder: responder}), StepUnknown, 0},
 		"rubbish":                    {l.gw, []byte{0x30, 3, 10, 1, 0}, StepUnknown, 0},
 		"too long":                   {l.gw, make([]byte, maxResponse+1), StepUnknown, 0},
 	} {
