@@ -8,6 +8,7 @@ import (
 
 	"cygnet/internal/connection"
 	"cygnet/internal/ike"
+	"cygnet/internal/suite"
 )
 
 // swarm is a run of which the seed decides everything: how many tunnels, their
@@ -17,6 +18,8 @@ type swarm struct {
 	w       *World
 	tunnels []*Tunnel
 	kinds   []string
+	hybrid  bool // ML-KEM-768 after X25519
+	cut     int  // fragments of that size; 0: the default
 }
 
 var swarmKinds = []string{"up", "route", "down", "rekey", "rekey-ike", "probe", "ping", "crash", "cut", "both-rekey", "storm"}
@@ -28,6 +31,7 @@ func newSwarm(seed uint64) *swarm {
 		Loss: 0.3 * c.draw("swarm loss", ""), Double: 0.1 * c.draw("swarm double", ""),
 		Late: 0.1 * c.draw("swarm late", ""), Corrupt: 0.1 * c.draw("swarm corrupt", "")}
 	s.w.Net.Data = Faults{Delay: 10 * time.Millisecond, Jitter: 5 * time.Millisecond}
+	s.hybrid, s.cut = s.pick("hybrid", 2) == 0, 256*s.pick("fragments", 2)
 	west, east := s.w.Add("west", "192.0.2.1", IKEv2), s.w.Add("east", "198.51.100.2", IKEv2)
 	for i := range 1 + s.pick("tunnels", 3) {
 		name := fmt.Sprintf("net%d", i)
@@ -48,7 +52,10 @@ func (s *swarm) pick(what string, n int) int { return int(s.w.chance.draw("swarm
 func (s *swarm) options() func(*Node, *connection.Description) {
 	pfs, short := s.pick("pfs", 2) == 0, s.pick("lives", 2) == 0
 	return func(n *Node, d *connection.Description) {
-		d.KeyingTries = 0
+		d.KeyingTries, d.FragmentSize = 0, s.cut
+		if s.hybrid {
+			d.IKE = hybridProposals
+		}
 		d.DPDDelay, d.DPDAction = 20*time.Second, ike.DPDRestart
 		d.RetransmitTotal = 30 * time.Second
 		if d.PFS = pfs; !pfs {
@@ -59,6 +66,8 @@ func (s *swarm) options() func(*Node, *connection.Description) {
 		}
 	}
 }
+
+var hybridProposals = mustParse(suite.ParseIKE("aes128gcm16-prfsha256-x25519-ke1_mlkem768"))
 
 // act does something of a kind that takes part.
 func (s *swarm) act() {
