@@ -59,6 +59,14 @@ func ours(o Options, inbound bool) []rule {
 	for _, p := range []byte{unix.IPPROTO_ESP, unix.IPPROTO_AH} {
 		rules = append(rules, rule{"", join(protocol(p), local(inbound), accept())})
 	}
+	if inbound {
+		// Later fragments show no port. Those of ESP in UDP and of IKE must
+		// arrive; those of other packets come to nothing, because the first
+		// one, which has the port, is judged below.
+		for _, v6 := range []bool{false, true} {
+			rules = append(rules, rule{"", join(laterFragment(v6), local(inbound), accept())})
+		}
+	}
 	at := uint32(0) // of our port in the UDP header
 	if inbound {
 		at = 2
@@ -75,6 +83,21 @@ func ours(o Options, inbound bool) []rule {
 		&expr.Cmp{Op: expr.CmpOpLte, Register: 1, Data: []byte{137}},
 		network(1, 7, 1), equal(255),
 	}, accept())})
+}
+
+// laterFragment matches fragments other than the first.
+func laterFragment(v6 bool) []expr.Any {
+	var offset expr.Any = network(1, 6, 2)
+	mask := []byte{0x1f, 0xff}
+	if v6 {
+		offset = &expr.Exthdr{Op: expr.ExthdrOpIpv6, DestRegister: 1, Type: unix.IPPROTO_FRAGMENT, Offset: 2, Len: 2}
+		mask = []byte{0xff, 0xf8}
+	}
+	return join(family(v6), []expr.Any{
+		offset,
+		&expr.Bitwise{SourceRegister: 1, DestRegister: 1, Len: 2, Mask: mask, Xor: []byte{0, 0}},
+		&expr.Cmp{Op: expr.CmpOpNeq, Register: 1, Data: []byte{0, 0}},
+	})
 }
 
 // setMark sets our bit of the mark and leaves the others.

@@ -53,8 +53,10 @@ func (s *step) agree(ps wire.Payloads, conns []*ike.Conn, old *child, auth bool)
 	return a, nil
 }
 
-// match finds the connection that fits best: one with room for the packet that
-// the peer put first, then one that comes out whole, then the first in line.
+// match finds the connection that fits best: one of the mode that the peer
+// wishes for, then one with room for the packet that the peer put first, then
+// one that grants all that was asked, then one that comes out whole, then the
+// first in line.
 func (s *SA) match(conns []*ike.Conn, old *child, asked sides, transport bool) (best *ike.Conn, got sides, mode ipsec.Mode) {
 	if old != nil {
 		// RFC 7296, 2.9.2: a rekeyed pair keeps its selectors.
@@ -76,11 +78,11 @@ func (s *SA) match(conns []*ike.Conn, old *child, asked sides, transport bool) (
 			continue
 		}
 		score := 0
-		if sub.first(asked) {
-			score += 2
-		}
-		if sub.equal(want) {
-			score++
+		for _, good := range []bool{transport == (c.Mode == ipsec.Transport), sub.first(asked), sub.equal(asked), sub.equal(want)} {
+			score *= 2
+			if good {
+				score++
+			}
 		}
 		if score > top {
 			top, best, got, mode = score, c, sub, c.Mode
