@@ -1,6 +1,7 @@
 #!/bin/sh
 # setup-test-env.sh installs what the lab tests use beside Go: strongSwan as
-# the foreign peer, iproute2 and ping for people who look at a lab that stands.
+# the foreign peer, iproute2 and ping for people who look at a lab that stands,
+# a Linux kernel that runs as a process, scapy as a decoder of packets.
 # It does something only as root on a Debian system, and only for packages that
 # are missing. No service is started by it.
 set -eu
@@ -8,7 +9,8 @@ set -eu
 packages="strongswan-charon strongswan-swanctl strongswan-libcharon
  libcharon-extra-plugins libcharon-extauth-plugins libstrongswan-extra-plugins
  libstrongswan-standard-plugins iproute2 iputils-ping util-linux procps
- iperf3 tcpdump ca-certificates"
+ iperf3 tcpdump ca-certificates
+ user-mode-linux python3-scapy python3-cryptography"
 
 missing=
 for p in $packages; do
