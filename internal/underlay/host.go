@@ -37,6 +37,7 @@ type Host struct {
 
 	listenMu sync.Mutex
 	listened []*socket // by Listen, under listenMu
+	place    namespace // of all sockets
 
 	receivers []Receiver
 	ikeCh     chan Datagram
@@ -64,6 +65,7 @@ func Open(o Options) (*Host, error) {
 	o.Queues = max(o.Queues, 1)
 	h := &Host{o: o, ikeCh: make(chan Datagram, ikeQueue), device: o.Device}
 	h.ikeOut = h.newSender(0)
+	h.place = currentNamespace()
 	if h.device == "" {
 		h.device = deviceOf(o.Addrs)
 	}
@@ -205,23 +207,8 @@ func (h *Host) Listen(p ipsec.Proto) ([]Receiver, error) {
 		return nil, nil
 	}
 	var fresh []*socket
-	for f, v6 := range []bool{false, true} {
-		addr, _ := address(h.o.Addrs, v6)
-		for _, n := range numbers {
-			if h.clear[f] == nil {
-				continue // this family has no sockets
-			}
-			sp := h.base(v6, addr)
-			sp.typ, sp.proto = unix.SOCK_RAW, n
-			s, err := open(sp)
-			if err != nil {
-				for _, s := range fresh {
-					s.file.Close()
-				}
-				return nil, fmt.Errorf("listen for %s: %w", p, err)
-			}
-			fresh = append(fresh, s)
-		}
+	if err := h.place.do(func() (err error) { fresh, err = h.openRaw(numbers); return err }); err != nil {
+		return nil, fmt.Errorf("listen for %s: %w", p, err)
 	}
 	h.listened = append(h.listened, fresh...)
 	var out []Receiver
@@ -229,6 +216,27 @@ func (h *Host) Listen(p ipsec.Proto) ([]Receiver, error) {
 		out = append(out, newReceiver(h, s))
 	}
 	return out, nil
+}
+
+// openRaw opens raw sockets of IP protocols, of each family that has any.
+func (h *Host) openRaw(numbers []int) (list []*socket, err error) {
+	for f, v6 := range []bool{false, true} {
+		addr, _ := address(h.o.Addrs, v6)
+		for _, n := range numbers {
+			if h.clear[f] == nil {
+				continue
+			}
+			sp := h.base(v6, addr)
+			sp.typ, sp.proto = unix.SOCK_RAW, n
+			s, err := open(sp)
+			if err != nil {
+				closeAll(list)
+				return nil, err
+			}
+			list = append(list, s)
+		}
+	}
+	return list, nil
 }
 
 // NotifyTooBig implements Underlay.
@@ -283,6 +291,7 @@ func (h *Host) Close() error {
 	}
 	h.listenMu.Lock()
 	errs := closeAll(h.listened)
+	h.place.close()
 	h.listenMu.Unlock()
 	for f := range h.natt {
 		for _, list := range [][]*socket{h.ike[f], h.natt[f], h.raw[f], {h.clear[f]}} {
