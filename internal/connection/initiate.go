@@ -133,7 +133,7 @@ func (sa *ikeSA) fits(c *conn) bool {
 	}
 	return d.Version == c.Version && d.Local.Addr == c.Local.Addr && sa.peer == c.Remote.Addr &&
 		d.Local.Port == c.Local.Port && d.Remote.Port == c.Remote.Port && d.Local.ID == c.Local.ID &&
-		(c.Remote.ID.Kind == ike.IDNone || c.Remote.ID.Equal(remote)) &&
+		c.Remote.ID.Admits(remote) && c.Remote.Certs == d.Remote.Certs &&
 		slices.Equal(d.Local.Auth, c.Local.Auth) && slices.Equal(d.Remote.Auth, c.Remote.Auth)
 }
 

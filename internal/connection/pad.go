@@ -47,7 +47,7 @@ func (t *Table) Between(local, remote netip.Addr) []*ike.Conn {
 // Identified implements ike.PAD.
 func (t *Table) Identified(local, remote netip.Addr, peer, want ike.ID) []*ike.Conn {
 	return t.candidates(local, remote, func(c *conn) bool {
-		return (c.Remote.ID.Kind == ike.IDNone || c.Remote.ID.Equal(peer)) &&
+		return c.Remote.ID.Admits(peer) &&
 			(want.Kind == ike.IDNone || c.Local.ID.Equal(want))
 	})
 }
@@ -157,7 +157,7 @@ func (t *Table) Siblings(conn *ike.Conn) []*ike.Conn {
 func (t *Table) related(c, x *conn) bool {
 	return x.Version == c.Version && x.Local.Addr == c.Local.Addr && x.Local.ID == c.Local.ID &&
 		(x.Template && x.Remote.Addr.Is4() == c.Remote.Addr.Is4() || x.Remote.Addr == c.Remote.Addr) &&
-		(x.Remote.ID.Kind == ike.IDNone || x.Remote.ID.Equal(c.Remote.ID) || c.Remote.ID.Kind == ike.IDNone) &&
+		(x.Remote.ID.Admits(c.Remote.ID) || c.Remote.ID.Kind == ike.IDNone) && x.Remote.Certs == c.Remote.Certs &&
 		slices.Equal(x.Local.Auth, c.Local.Auth) && slices.Equal(x.Remote.Auth, c.Remote.Auth)
 }
 

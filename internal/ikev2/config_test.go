@@ -52,14 +52,15 @@ func TestConfiguration(t *testing.T) {
 				t.Errorf("%s got %+v", n.name, up)
 			}
 		}
-		w, e := p.west.machines[0].(*SA), p.east.machines[0].(*SA)
+		w := p.west.machines[0].(*SA)
 		if ts := w.children[0].sides.local; !slices.Equal(ts, Lease{Addrs: c.got}.selectors()) {
 			t.Errorf("Child SA of %s", textOf(ts))
 		}
 		p.west.step(w, ike.Rekey{})
 		p.settle()
 		p.pass(time.Minute)
-		w, e = p.west.machines[0].(*SA), p.east.machines[0].(*SA)
+		w = p.west.machines[0].(*SA)
+		e := p.east.machines[0].(*SA)
 		p.west.step(w, ike.AddChild{Conn: p.west.conns[0]})
 		p.settle()
 		p.check(2)

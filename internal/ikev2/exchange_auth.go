@@ -22,7 +22,7 @@ func (s *step) startAuth() {
 	}
 	idi := wire.NewIDi(c.Local.ID)
 	s.startJob(ike.Prove{
-		Conn: c, Method: c.Local.Auth[0], PRF: s.chosen.PRF, Local: c.Local.ID, Remote: c.Remote.ID, Hashes: s.hs.hashes,
+		Conn: c, Method: c.Local.Auth[0], PRF: s.chosen.PRF, Local: c.Local.ID, Remote: c.Remote.ID, Hashes: s.hs.hashes, Asked: s.hs.asked,
 		Octets: s.initiatorOctets(idi.Body()),
 	}, func(s *step, result any, err error) {
 		if err != nil {
@@ -41,11 +41,12 @@ func (s *step) sendAuth(idi wire.IDi, sig ike.Signature) {
 		return
 	}
 	s.hs.offer = o
-	ps := []wire.Payload{idi}
+	ps := append([]wire.Payload{idi}, certPayloads(sig.Certs)...)
+	ps = append(ps, s.certRequest(c)...)
 	if s.cfg.UseInitialContact != nil && s.cfg.UseInitialContact(c) {
 		ps = append(ps, wire.NewNotify(ike.NotifyInitialContact, nil))
 	}
-	if c.Remote.ID.Kind != ike.IDNone {
+	if c.Remote.ID.Kind != ike.IDNone && !c.Remote.ID.Wild() {
 		ps = append(ps, wire.NewIDr(c.Remote.ID))
 	}
 	ps = append(ps, wire.AUTH{Method: sig.Method, Data: sig.Data})
@@ -78,7 +79,7 @@ func (s *step) authResponse(in inbound) {
 		return
 	}
 	c := s.conn
-	if want := c.Remote.ID; want.Kind != ike.IDNone && !want.Equal(idr.ID) {
+	if want := c.Remote.ID; !want.Admits(idr.ID) {
 		s.notThem(fmt.Sprintf("we require peer to have ID '%s', but peer declares '%s'", want, idr.ID), want.String(), idr.ID.String())
 		return
 	}
@@ -90,16 +91,18 @@ func (s *step) authResponse(in inbound) {
 	s.startJob(ike.Verify{
 		Conn: c, PRF: s.chosen.PRF, Local: s.localID, Remote: idr.ID,
 		Octets: s.responderOctets(idr.Body()),
-		Auth:   ike.Signature{Method: auth.Method, Data: auth.Data},
+		Auth:   ike.Signature{Method: auth.Method, Data: auth.Data, Certs: certsOf(in.Payloads)}, Now: s.now,
 	}, func(s *step, result any, err error) {
 		if err != nil {
 			s.notThem("authentication of '"+idr.ID.String()+"' failed: "+err.Error(), "", "")
 			return
 		}
-		if v, ok := result.(ike.Verified); !ok || !v.Proves(idr.ID) {
+		v, ok := result.(ike.Verified)
+		if !ok || !v.Proves(idr.ID) {
 			s.notThem("authentication of '"+idr.ID.String()+"' failed", "", "")
 			return
 		}
+		s.warn(v)
 		s.initiatorUp(in)
 	})
 }
@@ -174,7 +177,7 @@ func (s *step) authRequest(in inbound) {
 	}
 	c, why := s.caller(idi.ID, want, methodOf(auth.Method))
 	if c == nil {
-		s.refuseUnknown(auth, idi, why)
+		s.refuseUnknown(in, auth, idi, why)
 		return
 	}
 	if _, ok := in.SA(); !ok { // RFC 6023 was not negotiated
@@ -182,20 +185,22 @@ func (s *step) authRequest(in inbound) {
 		return
 	}
 	s.conn, s.remoteID, s.localID = c, idi.ID, c.Local.ID
-	s.hs.ask = in
+	s.hs.ask, s.hs.asked = in, askedOf(in.Payloads)
 	s.startJob(ike.Verify{
 		Conn: c, PRF: s.chosen.PRF, Local: s.localID, Remote: idi.ID,
 		Octets: s.initiatorOctets(idi.Body()),
-		Auth:   ike.Signature{Method: auth.Method, Data: auth.Data},
+		Auth:   ike.Signature{Method: auth.Method, Data: auth.Data, Certs: certsOf(in.Payloads)}, Now: s.now,
 	}, func(s *step, result any, err error) {
 		if err != nil {
 			s.refuseAuth(&ike.Failure{Reason: ike.ReasonAuth, Why: "authentication of '" + idi.ID.String() + "' failed: " + err.Error()})
 			return
 		}
-		if v, ok := result.(ike.Verified); !ok || !v.Proves(idi.ID) {
+		v, ok := result.(ike.Verified)
+		if !ok || !v.Proves(idi.ID) {
 			s.refuseAuth(&ike.Failure{Reason: ike.ReasonAuth, Why: "authentication of '" + idi.ID.String() + "' failed"})
 			return
 		}
+		s.warn(v)
 		s.proveResponder()
 	})
 }
@@ -233,12 +238,12 @@ func (s *step) allowed(c *ike.Conn) bool {
 // refuseUnknown refuses a caller whom no connection knows, after the same work
 // as one who has the wrong key: how long the answer takes must not tell which
 // identities exist (V2S-12).
-func (s *step) refuseUnknown(auth wire.AUTH, idi wire.IDi, why *ike.Failure) {
+func (s *step) refuseUnknown(in inbound, auth wire.AUTH, idi wire.IDi, why *ike.Failure) {
 	c := s.conn // the one that IKE_SA_INIT was answered for
 	s.startJob(ike.Verify{
 		Conn: c, PRF: s.chosen.PRF, Local: c.Local.ID, Remote: c.Remote.ID,
 		Octets: s.initiatorOctets(idi.Body()),
-		Auth:   ike.Signature{Method: auth.Method, Data: auth.Data},
+		Auth:   ike.Signature{Method: auth.Method, Data: auth.Data, Certs: certsOf(in.Payloads)}, Now: s.now,
 	}, func(s *step, _ any, _ error) { s.refuseAuth(why) })
 }
 
@@ -259,7 +264,7 @@ func (s *step) proveResponder() {
 	c := s.conn
 	idr := wire.NewIDr(c.Local.ID)
 	s.startJob(ike.Prove{
-		Conn: c, Method: c.Local.Auth[0], PRF: s.chosen.PRF, Local: s.localID, Remote: s.remoteID, Hashes: s.hs.hashes,
+		Conn: c, Method: c.Local.Auth[0], PRF: s.chosen.PRF, Local: s.localID, Remote: s.remoteID, Hashes: s.hs.hashes, Asked: s.hs.asked,
 		Octets: s.responderOctets(idr.Body()),
 	}, func(s *step, result any, err error) {
 		if err != nil {
@@ -276,7 +281,8 @@ func (s *step) responderUp(idr wire.IDr, sig ike.Signature) {
 	in, ni, nr := s.hs.ask, s.hs.ni, s.hs.nr
 	_, contact := in.Notify(ike.NotifyInitialContact)
 	s.conn = s.cfg.PAD.Instantiate(s.conn, s.remote, s.remoteID)
-	ps := []wire.Payload{idr, wire.AUTH{Method: sig.Method, Data: sig.Data}}
+	ps := append([]wire.Payload{idr}, certPayloads(sig.Certs)...)
+	ps = append(ps, wire.AUTH{Method: sig.Method, Data: sig.Data})
 	if s.mobike = s.conn.MOBIKE && says(in.Payloads, ike.NotifyMOBIKESupported); s.mobike {
 		ps = append(ps, wire.NewNotify(ike.NotifyMOBIKESupported, nil))
 	}

@@ -18,6 +18,7 @@ type handshake struct {
 	ni, nr            []byte
 	request, response []byte   // the IKE_SA_INIT messages, which AUTH covers
 	hashes            []uint16 // the peer's SIGNATURE_HASH_ALGORITHMS
+	asked             []ike.CertRequest
 	mid               intermediate
 
 	// Initiator.
@@ -184,7 +185,7 @@ func (s *step) acceptInit(in inbound, ps wire.Payloads) {
 			s.note("ignored an answer to IKE_SA_INIT: the peer's key exchange: %v", err)
 			return
 		}
-		hs.nr, hs.response, hs.hashes = clone(nonce.Data), in.msg, peerHashes(ps)
+		hs.nr, hs.response, hs.hashes, hs.asked = clone(nonce.Data), in.msg, peerHashes(ps), askedOf(ps)
 		s.spiR, s.chosen = in.SPIr, chosen
 		if err := s.derive(result.(ipsec.Secret)); err != nil {
 			s.fail(&ike.Failure{Reason: ike.ReasonOther, Why: err.Error()})
@@ -353,5 +354,9 @@ func (s *step) initResponse(g *greeting, public []byte) []byte {
 		ps = append(ps, wire.NewNotify(ike.NotifyIntermediateSupported, nil))
 	}
 	h := ike.Header{SPIi: s.spiI, SPIr: s.spiR, Major: ike.Version2, Exchange: ike.SAInit, Flags: ike.FlagResponse}
-	return wire.Append(nil, h, ps...)
+	answer := wire.Append(nil, h, ps...)
+	if more := s.initCertRequest(len(g.in.msg) - len(answer)); more != nil {
+		answer = wire.Append(nil, h, append(ps, more...)...)
+	}
+	return answer
 }

@@ -59,6 +59,7 @@ type node struct {
 	jobs     []heldJob
 	holdJobs bool
 	keyring
+	store ike.KeyStore // instead of keyring
 }
 
 type heldJob struct {
@@ -103,7 +104,7 @@ func (n *node) Between(local, remote netip.Addr) (out []*ike.Conn) {
 
 func (n *node) Identified(local, remote netip.Addr, peer, want ike.ID) (out []*ike.Conn) {
 	for _, c := range n.Between(local, remote) {
-		if (c.Remote.ID.Kind == ike.IDNone || c.Remote.ID.Equal(peer)) && (want.Kind == ike.IDNone || want.Equal(c.Local.ID)) {
+		if c.Remote.ID.Admits(peer) && (want.Kind == ike.IDNone || want.Equal(c.Local.ID)) {
 			out = append(out, c)
 		}
 	}
@@ -299,7 +300,11 @@ func (n *node) work() {
 func (n *node) workOnce() {
 	j := n.jobs[0]
 	n.jobs = n.jobs[1:]
-	result, err := j.Job.Run(ike.Env{Rand: n.cfg.Rand, Keys: &n.keyring})
+	store := n.store
+	if store == nil {
+		store = &n.keyring
+	}
+	result, err := j.Job.Run(ike.Env{Rand: n.cfg.Rand, Keys: store})
 	n.step(j.m, ike.JobDone{ID: j.ID, Result: result, Err: err})
 }
 

@@ -23,6 +23,9 @@ type Config struct {
 	// UseInitialContact reports whether we hold nothing else with the peer of
 	// a connection, so that INITIAL_CONTACT may be said. Nil never says it.
 	UseInitialContact func(*ike.Conn) bool
+	// Authorities is the content of our CERTREQ payload for the remote end of
+	// a connection, nil: for whoever calls (ike.CertStore). Nil never asks.
+	Authorities func(*ike.Conn) (hashes []byte, ok bool)
 	// Pool gives addresses to peers of connections with FromPool. Nil gives
 	// none.
 	Pool Pool
