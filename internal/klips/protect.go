@@ -197,8 +197,10 @@ func (w *egress) transport(sa *outSA, b []byte, p packet) (payload []byte, next 
 // packet is sent all the same, its outer form in fragments (freeswan.md 5.8).
 func (w *egress) oversize(bd *bundle, b []byte, p packet, room int) bool {
 	if p.v6 {
-		if len(b) <= minPathMTU6 && !bd.outer.sa.DF {
-			return true // IPv6 guarantees that much
+		// IPv6 guarantees the minimum, and in transport mode the outer packet
+		// is of the same source, which may fragment it.
+		if (len(b) <= minPathMTU6 || !bd.tunnel) && !bd.outer.sa.DF {
+			return true
 		}
 		w.errs.tooBig(w, b, p, max(room, minPathMTU6))
 		w.p.drops.add(dropTooBig, 1)
@@ -213,10 +215,13 @@ func (w *egress) oversize(bd *bundle, b []byte, p packet, room int) bool {
 }
 
 // notify tells the sender of a packet with DF what would have fitted. While
-// the packet is sent all the same, ICMP itself is left alone (M2).
+// the packet is sent all the same, ICMP itself is left alone (M2), and so is
+// transport mode: the sender is this machine, and what it cut in fragments
+// could not be protected.
 func (w *egress) notify(bd *bundle, b []byte, p packet, room int) {
-	lost := bd.outer.sa.DF || w.p.o.TooBig == Strict
+	lost := bd.outer.sa.DF || w.p.o.TooBig == Strict && !p.v6
 	switch {
+	case !bd.tunnel && !lost:
 	case p.v6:
 		w.errs.tooBig(w, b, p, max(room, minPathMTU6))
 	case df(b) && (lost || w.p.o.TooBig == NotifyAndSend && p.proto != protoICMP):

@@ -33,6 +33,7 @@ type Guest struct {
 	dir   string // on the host
 	share string // in dir, what both sides see
 	proc  *lab.Process
+	rest  func() // ends what keeps the network card awake
 	runs  int
 }
 
@@ -56,7 +57,7 @@ func Boot(ctx context.Context, o Options) (*Guest, error) {
 	if err != nil {
 		return nil, err
 	}
-	g := &Guest{o: o, dir: filepath.Join(o.Host.Dir, "uml")}
+	g := &Guest{o: o, dir: filepath.Join(o.Host.Dir, "uml"), rest: func() {}}
 	g.share = filepath.Join(g.dir, "share")
 	if err := g.prepare(files); err != nil {
 		return nil, fmt.Errorf("prepare a guest: %w", err)
@@ -74,6 +75,12 @@ func Boot(ctx context.Context, o Options) (*Guest, error) {
 	if err := g.await(ctx, "ready"); err != nil {
 		g.kill()
 		return nil, fmt.Errorf("boot: %w", err)
+	}
+	if o.Tap != "" {
+		if g.rest, err = wake(o.Host, o.Tap); err != nil {
+			g.kill()
+			return nil, err
+		}
 	}
 	return g, nil
 }
@@ -211,6 +218,7 @@ func (g *Guest) said() string {
 
 // Stop switches the guest off. The tap device stays with the namespace.
 func (g *Guest) Stop() error {
+	g.rest()
 	err := writeWhole(filepath.Join(g.share, stopName), nil)
 	if err == nil {
 		select {
