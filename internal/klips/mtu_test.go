@@ -3,6 +3,7 @@ package klips
 import (
 	"bytes"
 	"encoding/binary"
+	"net/netip"
 	"testing"
 	"time"
 
@@ -322,5 +323,95 @@ func TestTrainsKeepTOS(t *testing.T) {
 	m := r.out.batch.msgs
 	if len(m) != 2 || m[0].TOS != 0 || m[1].TOS != 0xb8 || len(m[0].Data) != 2*m[0].Seg || len(m[1].Data) != 2*m[1].Seg {
 		t.Errorf("%d trains: %+v", len(m), m)
+	}
+}
+
+// TestTooBigTransport: in transport mode the sender is this machine. It is not
+// told of what does not fit, since what it cuts itself cannot be protected; the
+// outer packet is fragmented instead.
+func TestTooBigTransport(t *testing.T) {
+	for _, outer := range [][2]netip.Addr{outer4, outer6} {
+		for _, mode := range []TooBigMode{NotifyAndSend, SendOnly} {
+			g := newLab(t, Options{TooBig: mode})
+			s := setup{outer: outer, inner: nets(outer, outer[0].BitLen()), mode: ipsec.Transport, transform: gcm, key: 20}
+			connect(t, g, s)
+			a, b := s.ends()
+			p := udp(a, b, 3000)
+			if outer[0].Is4() {
+				p = withDF(p)
+				sumIPv4(p, ipv4HeaderLen)
+			}
+			g[0].send(t, tun.Header{}, p)
+			if _, got := g[1].receive(t); len(got) != len(p) {
+				t.Errorf("%s: got %d octets", outer[0], len(got))
+			}
+			g[0].quiet(t)
+			if g[0].counted() != "" {
+				t.Errorf("%s: drops %s", outer[0], g[0].counted())
+			}
+		}
+		// Where the outer packet must not be fragmented, there is no other way.
+		g := newLab(t, Options{})
+		s := setup{outer: outer, inner: nets(outer, outer[0].BitLen()), mode: ipsec.Transport, transform: gcm, key: 20, df: true}
+		connect(t, g, s)
+		a, b := s.ends()
+		p := udp(a, b, 3000)
+		if outer[0].Is4() {
+			p = withDF(p)
+		}
+		g[0].send(t, tun.Header{}, p)
+		g[0].waitDrop(t, "too_big", 1)
+		if _, got := g[0].receive(t); got[0]>>4 == 4 && got[20] != 3 || got[0]>>4 == 6 && got[40] != 2 {
+			t.Errorf("%s: told %x", outer[0], got)
+		}
+	}
+}
+
+// TestFragments: what is too long leaves in fragments that make the packet
+// again, of both families, also where the header is ours.
+func TestFragments(t *testing.T) {
+	for _, n := range []int{1481, 2000, 65000} {
+		for _, mtu := range []int{1500, 1280, 576} {
+			p := udp(netip.MustParseAddrPort("192.0.2.1:9"), netip.MustParseAddrPort("192.0.2.2:9"), n)
+			checkFragments(t, p, fragment4(p, ipv4HeaderLen, mtu), mtu, ipv4HeaderLen, func(f []byte) (int, bool) {
+				field := binary.BigEndian.Uint16(f[6:])
+				if fold(sum(f[:ipv4HeaderLen], 0)) != 0xffff || int(binary.BigEndian.Uint16(f[2:])) != len(f) {
+					t.Errorf("header %x", f[:ipv4HeaderLen])
+				}
+				return int(field&maskIPv4Offset) * 8, field&flagIPv4More != 0
+			})
+			p = udp(netip.MustParseAddrPort("[2001:db8::1]:9"), netip.MustParseAddrPort("[2001:db8::2]:9"), n)
+			checkFragments(t, p, fragment6(p, ipv6HeaderLen, 6, mtu, 7), mtu, ipv6HeaderLen+8, func(f []byte) (int, bool) {
+				if f[6] != protoFragment || f[40] != protoUDP || binary.BigEndian.Uint32(f[44:]) != 7 || int(binary.BigEndian.Uint16(f[4:])) != len(f)-ipv6HeaderLen {
+					t.Errorf("header %x", f[:48])
+				}
+				field := binary.BigEndian.Uint16(f[42:])
+				return int(field &^ 7), field&1 != 0
+			})
+		}
+	}
+	if f := fragment6(make([]byte, 2000), 1493, 6, 1500, 7); f != nil {
+		t.Errorf("%d fragments without room", len(f))
+	}
+}
+
+// checkFragments puts fragments together. at says where a fragment's content
+// belongs, and whether more follow.
+func checkFragments(t *testing.T, p []byte, frags [][]byte, mtu, head int, at func([]byte) (int, bool)) {
+	t.Helper()
+	first := ipv4HeaderLen
+	if p[0]>>4 == 6 {
+		first = ipv6HeaderLen
+	}
+	var whole []byte
+	for i, f := range frags {
+		off, more := at(f)
+		if len(f) > mtu || off != len(whole) || more != (i < len(frags)-1) || more && (len(f)-head)%8 != 0 {
+			t.Fatalf("fragment %d of %d: %d octets at %d, more %v", i, len(frags), len(f), off, more)
+		}
+		whole = append(whole, f[head:]...)
+	}
+	if !bytes.Equal(whole, p[first:]) {
+		t.Errorf("%d octets came back of %d", len(whole), len(p)-first)
 	}
 }
