@@ -384,7 +384,7 @@ func (p *peers) drops() string {
 	return s
 }
 
-// TestKernel: our data plane and Linux's XFRM understand each other in every
+// TestKernel (R10.1): our data plane and Linux's XFRM understand each other in every
 // suite, and nothing goes beside the SAs.
 func TestKernel(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
