@@ -21,10 +21,9 @@ type bundle struct {
 	outer  *outSA // the last of sas: it says where packets go
 	tunnel bool   // a new IP header comes around the packet
 
-	// plain says that all there is to do is outer, an ESP SA, but for the
-	// counters of book, a tun SA beside it. This is the fast path.
+	// plain says that all there is to do is outer, an ESP SA. This is the fast
+	// path.
 	plain bool
-	book  *outSA
 	// whole says that the outer IP header is ours and not the socket's: AH
 	// covers it, or it is needed to go on.
 	whole bool
@@ -51,13 +50,9 @@ func newBundle(r recipe) (bd *bundle, ok bool) {
 	if ah && bd.outer.encap {
 		return nil, false // who receives from UDP does not see what AH covers
 	}
-	first := r.sas[0]
-	bd.tunnel = first.tunnel
+	bd.tunnel = r.sas[0].tunnel
 	bd.whole = ah || bd.outer.esp == nil || r.nest != nil
-	bd.plain = !bd.whole && (bd.n == 1 || bd.n == 2 && first.tun())
-	if bd.plain && bd.n == 2 {
-		bd.book = first
-	}
+	bd.plain = !bd.whole && bd.n == 1
 	return bd, true
 }
 

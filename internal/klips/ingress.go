@@ -45,8 +45,7 @@ func (w *ingress) run() {
 		for i := range list {
 			w.arrival(&list[i])
 		}
-		w.coalescer.flush()
-		w.arena = w.arena[:0]
+		w.empty()
 	}
 }
 
@@ -65,7 +64,11 @@ func (w *ingress) arrival(a *underlay.Arrival) {
 // packet is freeswan.md 5.7 for one ESP packet.
 func (w *ingress) packet(b []byte, a *underlay.Arrival) {
 	w.makeRoom()
-	sa, why := w.find(b, a)
+	if len(b) < 8 {
+		w.p.drops.add(dropShort, 1)
+		return
+	}
+	sa, why := w.named(ipsec.SPI(binary.BigEndian.Uint32(b)), a)
 	if sa == nil {
 		w.p.drops.add(why, 1)
 		return
@@ -106,14 +109,6 @@ func (w *ingress) deliver(inner []byte, k packet) {
 		w.clamp(inner, k)
 	}
 	w.coalescer.add(inner, k)
-}
-
-// find returns the SA of ESP packet b, if it may be used.
-func (w *ingress) find(b []byte, a *underlay.Arrival) (*inSA, reason) {
-	if len(b) < 8 {
-		return nil, dropShort
-	}
-	return w.named(ipsec.SPI(binary.BigEndian.Uint32(b)), a)
 }
 
 // named returns the SA of that number, if it may be used.
@@ -301,9 +296,14 @@ func (w *ingress) copied(n int) []byte {
 // coalescer looks at the arena.
 func (w *ingress) makeRoom() {
 	if len(w.arena) > arenaLen-arenaFree && w.depth == 0 {
-		w.coalescer.flush()
-		w.arena = w.arena[:0]
+		w.empty()
 	}
+}
+
+// empty gives the whole arena back.
+func (w *ingress) empty() {
+	w.coalescer.flush()
+	w.arena = w.arena[:0]
 }
 
 // natChecksum repairs the transport checksum after a NAT changed the addresses

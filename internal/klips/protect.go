@@ -25,7 +25,7 @@ func (w *egress) protect(e *entry, b []byte, p packet) {
 		w.wrap(bd, b, p, alone)
 		return
 	}
-	if w.reserve(bd, len(b), 1) {
+	if w.spend(bd.outer, len(b), 1) {
 		w.seal(bd, b, p, w.take(bd.outer, 1), alone)
 	}
 }
@@ -71,7 +71,7 @@ func (w *egress) protectTrain(e *entry, b []byte, p packet) {
 		return
 	}
 	n := w.seg.count()
-	if !w.reserve(bd, p.len+(n-1)*w.seg.hdrLen, n) {
+	if !w.spend(bd.outer, p.len+(n-1)*w.seg.hdrLen, n) {
 		return
 	}
 	seq := w.take(bd.outer, n)
@@ -98,11 +98,6 @@ func (w *egress) usable(e *entry) *bundle {
 		return nil
 	}
 	return bd
-}
-
-// reserve books packets of n octets in all with a plain bundle.
-func (w *egress) reserve(bd *bundle, n, packets int) bool {
-	return (bd.book == nil || w.spend(bd.book, n, packets)) && w.spend(bd.outer, n, packets)
 }
 
 // spend books packets of n octets in all with an SA.

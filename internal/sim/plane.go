@@ -120,6 +120,8 @@ func (p *Plane) AddSA(_ context.Context, s ipsec.SA) error {
 func checkSA(s *ipsec.SA) error {
 	e := suite.EncrByID(s.Transform.Encr)
 	switch {
+	case s.ID.Proto != ipsec.ESP && s.ID.Proto != ipsec.AH:
+		return ipsec.ErrUnsupported
 	case s.ID.SPI < ipsec.MinSPI:
 		return errors.New("reserved SPI")
 	case s.Replay < 0:

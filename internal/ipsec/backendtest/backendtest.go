@@ -36,7 +36,7 @@ func Run(t *testing.T, open func(t *testing.T) Harness) {
 	}{
 		{"ReserveSPI", reserve}, {"ReserveSPIConcurrently", reserveConcurrently}, {"AddSA", addSA}, {"BadSA", badSA},
 		{"DeleteSA", deleteSA}, {"SetPolicies", setPolicies}, {"Close", closing},
-		{"Trap", trap}, {"Hold", hold}, {"Drop", drop},
+		{"Trap", trap}, {"Hold", hold}, {"Drop", drop}, {"Bundle", bundle},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			h := open(t)
@@ -326,6 +326,43 @@ func drop(t *testing.T, h Harness) {
 		h.Inject(t, packet(1))
 		if p := h.Passed(t); p != nil {
 			t.Errorf("under %+v left: %x", list, p)
+		}
+	}
+}
+
+// bundle: protocols besides ESP are taken or called unsupported, and of a
+// bundle nothing leaves while one of its SAs is missing.
+func bundle(t *testing.T, h Harness) {
+	ids := []ipsec.SAID{outSA(0x300).ID}
+	ids = append(ids, ipsec.SAID{Dst: there, Proto: ipsec.AH, SPI: 0x301})
+	if err := h.Backend.AddSA(ctx, outSA(0x300)); err != nil {
+		t.Fatal(err)
+	}
+	if h.Inject != nil {
+		set(t, h, policy("10.1.0.0/24", "10.2.0.0/24", ipsec.Protect, ids...))
+		h.Inject(t, packet(1))
+		if p := h.Passed(t); p != nil {
+			t.Errorf("left without the AH of its bundle: %x", p)
+		}
+	}
+	for _, sa := range []ipsec.SA{
+		{ID: ids[1], Src: here, Transform: ipsec.Transform{Integ: 2}, IntegKey: ipsec.NewSecret(make([]byte, 20))},
+		{ID: ipsec.SAID{Dst: there, Proto: ipsec.Comp, SPI: 0x302}, Src: here},
+		{ID: ipsec.SAID{Dst: there, Proto: ipsec.Tun, SPI: 0x303}, Src: here},
+	} {
+		err := h.Backend.AddSA(ctx, sa)
+		if errors.Is(err, ipsec.ErrUnsupported) {
+			continue
+		}
+		if err != nil {
+			t.Errorf("%s: %v", sa.ID, err)
+			continue
+		}
+		if u, err := h.Backend.Usage(ctx, sa.ID); err != nil || u != (ipsec.Usage{}) {
+			t.Errorf("%s: usage of a fresh SA: %+v, %v", sa.ID, u, err)
+		}
+		if err := h.Backend.DeleteSA(ctx, sa.ID); err != nil {
+			t.Errorf("%s: %v", sa.ID, err)
 		}
 	}
 }
