@@ -12,12 +12,14 @@ type batch struct {
 	msgs  []underlay.Message
 	state []train // beside msgs
 	clear [][]byte
+	count int // packets in msgs
 }
 
 // train is what decides whether a message may grow.
 type train struct {
 	sa     *outSA
-	closed bool // its last packet is shorter, so nothing may follow
+	closed bool // nothing may follow, mostly because its last packet is shorter
+	alone  bool // longer than the MTU, or no ESP
 }
 
 func newBatch() *batch {
@@ -28,12 +30,27 @@ func newBatch() *batch {
 func (b *batch) empty() bool { return len(b.msgs) == 0 && len(b.clear) == 0 }
 
 func (b *batch) reset() {
-	b.used, b.msgs, b.state, b.clear = 0, b.msgs[:0], b.state[:0], b.clear[:0]
+	b.used, b.count, b.msgs, b.state, b.clear = 0, 0, b.msgs[:0], b.state[:0], b.clear[:0]
 }
 
 // full reports whether n more octets might not fit.
 func (b *batch) full(n int) bool {
 	return b.used+n > len(b.buf) || len(b.msgs) == maxMessages || len(b.clear) == maxMessages
+}
+
+// aim is the length that a packet of n octets should be padded to: that of the
+// train it joins or comes after, if the worker is so busy that long trains
+// matter more than octets (datapath.md 7.14). A shorter packet would be the
+// train's last.
+func (b *batch) aim(sa *outSA, tos uint8, n int) int {
+	k := len(b.msgs) - 1
+	if b.count < padFrom || k < 0 || !sa.encap {
+		return n
+	}
+	if m := &b.msgs[k]; b.state[k].sa == sa && !b.state[k].alone && m.TOS == tos && n <= m.Seg && m.Seg-n <= padMost {
+		return m.Seg
+	}
+	return n
 }
 
 // place returns room for an ESP packet of n octets of sa and enters it in the
@@ -42,6 +59,7 @@ func (b *batch) full(n int) bool {
 func (b *batch) place(sa *outSA, tos uint8, n int, alone bool) []byte {
 	dst := b.buf[b.used : b.used+n : b.used+n]
 	b.used += n
+	b.count++
 	if k := len(b.msgs) - 1; k >= 0 && !alone {
 		m, t := &b.msgs[k], &b.state[k]
 		if t.sa == sa && !t.closed && m.TOS == tos && n <= m.Seg && len(m.Data)+n <= underlay.MaxTrainLen && len(m.Data)/m.Seg < underlay.MaxTrain {
@@ -54,7 +72,7 @@ func (b *batch) place(sa *outSA, tos uint8, n int, alone bool) []byte {
 		Proto: sa.sa.ID.Proto, Encap: sa.encap, Local: sa.sa.Src, Remote: sa.remote, TOS: tos, DF: sa.sa.DF,
 		Data: b.buf[b.used-n : b.used], Seg: n,
 	})
-	b.state = append(b.state, train{sa, alone || !sa.encap})
+	b.state = append(b.state, train{sa, alone || !sa.encap, alone})
 	return dst
 }
 
@@ -64,7 +82,7 @@ func (b *batch) addWhole(sa *outSA, p []byte) {
 	copy(dst, p)
 	b.used += len(p)
 	b.msgs = append(b.msgs, underlay.Message{Whole: true, Remote: sa.remote, Data: dst, Seg: len(dst)})
-	b.state = append(b.state, train{sa, true})
+	b.state = append(b.state, train{sa, true, true})
 }
 
 // addClear copies packet p to what leaves in clear.

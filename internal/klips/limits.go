@@ -14,6 +14,11 @@ const (
 	// maxMessages is one sendmmsg.
 	maxMessages = 64
 
+	// padFrom is how many packets a batch has before the next ones are padded to
+	// equal lengths, padMost what the Pad Length octet can say.
+	padFrom = 8
+	padMost = 255
+
 	// slack is room around the read buffer: in front for nothing but
 	// alignment, behind for what esp.Scratch.Borrow writes there.
 	slack = 512

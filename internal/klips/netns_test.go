@@ -418,3 +418,40 @@ func BenchmarkNamespaces(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkMixed offers datagrams of 64 to 280 octets as fast as they can be
+// sent, and prints how many come through.
+func BenchmarkMixed(b *testing.B) {
+	for _, noPadding := range []bool{false, true} {
+		b.Run(fmt.Sprintf("padding=%v", !noPadding), func(b *testing.B) {
+			s := newSites(b)
+			join(b, s, true, false)
+			for i := range s {
+				s[i].plane.o.NoPadding = noPadding
+			}
+			var l net.PacketConn
+			var c net.Conn
+			s[1].do(b, func() (err error) { l, err = net.ListenPacket("udp", "10.2.0.1:0"); return err })
+			defer l.Close()
+			s[0].do(b, func() (err error) { c, err = net.Dial("udp", l.LocalAddr().String()); return err })
+			defer c.Close()
+			start, sent := time.Now(), 0
+			block := make([]byte, 280)
+			for b.Loop() {
+				for range 1000 {
+					if _, err := c.Write(block[:36+(sent*73)%217]); err == nil {
+						sent++
+					}
+				}
+			}
+			took := time.Since(start)
+			u, err := s[1].plane.Usage(context.Background(), ipsec.SAID{Dst: outer4[1], Proto: ipsec.ESP, SPI: firstSPI})
+			if err != nil {
+				b.Fatal(err)
+			}
+			n := u.Packets
+			b.ReportMetric(float64(n)/took.Seconds()/1e3, "kpps")
+			b.ReportMetric(float64(n)/float64(sent), "delivered")
+		})
+	}
+}

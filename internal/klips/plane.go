@@ -24,6 +24,10 @@ type Options struct {
 	TooBig TooBigMode
 	// ClampMSS lowers the MSS of TCP connections to what fits the tunnel.
 	ClampMSS bool
+	// NoPadding keeps ESP packets as short as they can be. Otherwise a busy
+	// worker pads those of a batch to equal lengths, by 255 octets at most,
+	// which the kernel then takes as one.
+	NoPadding bool
 	// CopyTOS copies the inner TOS to the outer header (hidetos=no). ECN then
 	// follows RFC 6040; otherwise it is hidden as well.
 	CopyTOS bool

@@ -142,11 +142,18 @@ func (w *egress) seal(bd *bundle, b []byte, p packet, seq uint64, alone bool) {
 
 // place seals payload into the batch.
 func (w *egress) place(sa *outSA, payload []byte, next uint8, seq uint64, tos uint8, alone bool) {
-	n := sa.esp.SealedLen(len(payload))
+	n, pad := sa.esp.SealedLen(len(payload)), 0
+	if !alone && !w.p.o.NoPadding {
+		if long := w.batch.aim(sa, tos, n); long > n {
+			if extra, ok := sa.esp.PadFor(len(payload), long); ok {
+				n, pad = long, extra
+			}
+		}
+	}
 	if w.batch.full(n) {
 		w.flush()
 	}
-	sa.esp.Seal(&w.scratch, w.batch.place(sa, tos, n, alone), seq, next, payload, 0)
+	sa.esp.Seal(&w.scratch, w.batch.place(sa, tos, n, alone), seq, next, payload, pad)
 }
 
 // outerTOS is 0, or the inner octet with its ECN field (RFC 6040 section 4.1).
