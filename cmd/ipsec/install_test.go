@@ -8,14 +8,14 @@ import (
 	"testing"
 
 	"cygnet/internal/config"
+	"cygnet/internal/lab/labtest"
 )
 
 // R12.19: an installation has all that starts the service at boot, and a
 // configuration that is right as it stands.
 func TestInstall(t *testing.T) {
-	if _, err := exec.LookPath("make"); err != nil {
-		t.Skip("there is no make")
-	}
+	_, err := exec.LookPath("make")
+	labtest.Need(t, err == nil, "make")
 	dir, bin := t.TempDir(), filepath.Join(t.TempDir(), "ipsec")
 	if out, err := exec.Command("go", "build", "-o", bin, ".").CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)

@@ -5,6 +5,8 @@ import (
 	"regexp"
 	"strings"
 	"unicode"
+
+	"cygnet/internal/config"
 )
 
 // wordBits is what one word of a phrase is worth: a pick from 8192 words, as
@@ -24,7 +26,7 @@ var (
 func entropy(secret []byte) float64 {
 	text := string(secret)
 	if !printable(text) {
-		return min(8*float64(len(secret)), 2*spread(secret))
+		return min(8*float64(len(secret)), 2*config.Entropy(secret))
 	}
 	bits := charBits(text)
 	if words, rest := phrase(text); words > 0 {
@@ -32,7 +34,7 @@ func entropy(secret []byte) float64 {
 	}
 	// Picks from sixteen or more signs show about the spread of a random text
 	// of their length; doubled, it only catches what repeats.
-	return min(bits, 2*spread(secret))
+	return min(bits, 2*config.Entropy(secret))
 }
 
 func printable(s string) bool {
@@ -84,19 +86,4 @@ func phrase(s string) (words, rest int) {
 		}
 	}
 	return words, rest
-}
-
-// spread is Shannon's measure over the octets, times their number.
-func spread(b []byte) float64 {
-	var count [256]int
-	for _, c := range b {
-		count[c]++
-	}
-	bits := 0.0
-	for _, n := range count {
-		if n > 0 {
-			bits += float64(n) * math.Log2(float64(len(b))/float64(n))
-		}
-	}
-	return bits
 }

@@ -275,16 +275,16 @@ func (r *secretsReader) acceptPSK(entry *Secret, b []byte, written bool) bool {
 	case isExample(b) && !r.opts.AllowExamples:
 		r.failOf("FW006", entry.Where, "this is an example secret of a manual, which everybody knows", "make one with ipsec ranbits 256")
 		return false
-	case len(b) < 16 || written && (len(b) < 20 || entropy(b) < 64):
+	case len(b) < 16 || written && (len(b) < 20 || Entropy(b) < 64):
 		r.warnOf("FW009", entry.Where, "the secret is short or easily guessed", "make one with ipsec ranbits 256")
 	}
 	entry.Kind, entry.PSK = SecretPSK, ipsec.NewSecret(b)
 	return true
 }
 
-// entropy is a rough upper bound in bits of what a guesser must try: by the
+// Entropy is a rough upper bound in bits of what a guesser must try: by the
 // frequencies of the octets in it.
-func entropy(b []byte) float64 {
+func Entropy(b []byte) float64 {
 	var count [256]int
 	for _, c := range b {
 		count[c]++

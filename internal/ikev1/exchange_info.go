@@ -28,7 +28,7 @@ func (s *step) receiveInfo(in inbound, msg []byte) {
 	if _, seen := s.used[in.MessageID]; seen || len(s.used) >= maxMessageIDs { // V1-16
 		return
 	}
-	if !s.asks.peek(s.now, requestBurst, requestPerSec) {
+	if !s.asks.Peek(s.now, requestBurst, requestPerSec) {
 		return
 	}
 	if !s.open(&in, msg, phase2IV(s.chosen.PRF, s.iv, in.MessageID)) {
@@ -37,7 +37,7 @@ func (s *step) receiveInfo(in inbound, msg []byte) {
 	if wire.Info.Check(in.Payloads, s.natDraft) != nil || !in.hashIs(s.hash1(in.MessageID, in.after)) {
 		return
 	}
-	s.asks.take(s.now, requestBurst, requestPerSec)
+	s.asks.Take(s.now, requestBurst, requestPerSec)
 	s.remembered(in.MessageID)
 	if s.state == stateMainI3 {
 		s.refusedInI3(in)

@@ -167,7 +167,7 @@ func (s *step) receiveQuick(in inbound, msg []byte) {
 		return
 	}
 	if in.digest == q.seen {
-		if q.reply != nil && q.replays.take(s.now, replayBurst, replayPerSec) {
+		if q.reply != nil && q.replays.Take(s.now, replayBurst, replayPerSec) {
 			s.sendTo(in.local, in.remote, q.reply)
 		}
 		return

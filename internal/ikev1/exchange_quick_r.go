@@ -11,7 +11,7 @@ import (
 // receiveQI1 takes the first message of a Quick Mode of the peer.
 func (s *step) receiveQI1(in inbound, msg []byte) {
 	_, seen := s.used[in.MessageID]
-	if seen || len(s.used) >= maxMessageIDs || s.answering() >= maxPeerQuicks || !s.asks.peek(s.now, requestBurst, requestPerSec) {
+	if seen || len(s.used) >= maxMessageIDs || s.answering() >= maxPeerQuicks || !s.asks.Peek(s.now, requestBurst, requestPerSec) {
 		return
 	}
 	if !s.open(&in, msg, phase2IV(s.chosen.PRF, s.iv, in.MessageID)) {
@@ -20,7 +20,7 @@ func (s *step) receiveQI1(in inbound, msg []byte) {
 	if wire.Quick.Check(in.Payloads, s.natDraft) != nil || !in.hashIs(s.hash1(in.MessageID, in.after)) {
 		return
 	}
-	s.asks.take(s.now, requestBurst, requestPerSec)
+	s.asks.Take(s.now, requestBurst, requestPerSec)
 	s.remembered(in.MessageID)
 	s.heard(in)
 	s.gotQI1(in)

@@ -29,7 +29,7 @@ type Gate struct {
 	secret      [32]byte
 	secretUntil time.Time
 
-	errors, notes bucket
+	errors, notes ike.Bucket
 
 	greetings list.List // of *greeting, oldest first
 	byCaller  map[caller]*list.Element
@@ -177,7 +177,7 @@ func (g *Gate) greet(now time.Time, in inbound, msg []byte, out []ike.Action) []
 // message gets the same cookie, also when it was forgotten in between.
 func (g *Gate) cookie(now time.Time, in inbound) uint64 {
 	if !now.Before(g.secretUntil) {
-		copy(g.secret[:], randomOctets(g.cfg.Rand, len(g.secret)))
+		copy(g.secret[:], ike.Octets(g.cfg.Rand, len(g.secret)))
 		g.secretUntil = now.Add(secretLife)
 	}
 	mac := hmac.New(sha256.New, g.secret[:])
@@ -265,7 +265,7 @@ func (g *Gate) release(e *list.Element) {
 func (g *Gate) refuse(now time.Time, in inbound, size int, notify uint16, out []ike.Action) []ike.Action {
 	h := ike.Header{SPIi: in.SPIi, Major: ike.Version1, Exchange: ike.InfoV1, MessageID: binary.BigEndian.Uint32(in.digest[:4])}
 	msg := wire.Append(nil, h, wire.NewNotify(wire.ProtoISAKMP, notify, nil, nil))
-	if len(msg) > size || !g.errors.take(now, float64(g.limits.Errors), float64(g.limits.Errors)) {
+	if len(msg) > size || !g.errors.Take(now, float64(g.limits.Errors), float64(g.limits.Errors)) {
 		return out
 	}
 	return append(out, ike.Send{Local: in.local, Remote: in.remote, Msg: msg})
@@ -273,7 +273,7 @@ func (g *Gate) refuse(now time.Time, in inbound, size int, notify uint16, out []
 
 // note reports what an unknown caller did, at a bounded rate.
 func (g *Gate) note(now time.Time, in inbound, out []ike.Action, text string) []ike.Action {
-	if !g.notes.take(now, float64(g.limits.Errors), 1) {
+	if !g.notes.Take(now, float64(g.limits.Errors), 1) {
 		return out
 	}
 	return append(out, ike.Report{Peer: in.remote, Fact: ike.Note{Text: text}})

@@ -64,9 +64,6 @@ const (
 	maxWaits     = 4
 	patientTries = 18
 
-	// jitterPercent keeps peers that started together apart, freeswan.md 6.5.
-	jitterPercent = 10
-
 	// lingerLife is how long the last message of a finished exchange is
 	// repeated to a peer that has not got it, and a refusal to a peer that
 	// does not hear it: the peer's own patience.

@@ -74,14 +74,7 @@ func (s *SA) encapPorts() ipsec.Encap {
 	if !s.encap {
 		return ipsec.Encap{}
 	}
-	e := ipsec.Encap{LocalPort: s.local.Port(), RemotePort: s.remote.Port()}
-	if e.LocalPort == portIKE { // RFC 3948, 2.1: never on port 500
-		e.LocalPort = portNATT
-	}
-	if e.RemotePort == portIKE {
-		e.RemotePort = portNATT
-	}
-	return e
+	return ike.EncapPorts(s.local, s.remote)
 }
 
 // originals are the NAT-OA payloads of a Quick Mode in transport mode behind a

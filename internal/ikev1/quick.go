@@ -35,7 +35,7 @@ type quick struct {
 	iv      []byte
 	seen    [sha256.Size]byte // digest of the last message that was acted on
 	reply   []byte            // our answer to it
-	replays bucket
+	replays ike.Bucket
 	pending *pending
 	until   time.Time // of a done one
 

@@ -90,7 +90,7 @@ func mainTable(st state) (m mainStep, ok bool) {
 // again to whoever repeats it; an initiator repeats itself by its own timer.
 func (s *step) receiveMain(in inbound, msg []byte) {
 	if in.digest == s.main.seen {
-		if s.main.reply != nil && s.main.replays.take(s.now, replayBurst, replayPerSec) {
+		if s.main.reply != nil && s.main.replays.Take(s.now, replayBurst, replayPerSec) {
 			s.sendTo(in.local, in.remote, s.main.reply)
 		}
 		return
@@ -146,12 +146,12 @@ func (s *step) noteCommit(h ike.Header) {
 // decryption. The IV goes into in and becomes the chain's once the message is
 // proven (V1-25).
 func (s *step) open(in *inbound, msg, iv []byte) bool {
-	if s.block == nil || !s.forged.peek(s.now, forgedBurst, forgedPerSec) {
+	if s.block == nil || !s.forged.Peek(s.now, forgedBurst, forgedPerSec) {
 		return false
 	}
 	o, err := wire.Open(msg, s.block, iv)
 	if err != nil {
-		s.forged.take(s.now, forgedBurst, forgedPerSec)
+		s.forged.Take(s.now, forgedBurst, forgedPerSec)
 		return false
 	}
 	in.Payloads, in.iv, in.after = o.Payloads, o.IV, o.After[0]

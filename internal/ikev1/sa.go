@@ -68,7 +68,7 @@ type SA struct {
 	jobs    map[uint64]func(*step, any, error)
 	lastJob uint64
 
-	forged, asks, notes bucket
+	forged, asks, notes ike.Bucket
 	commitNoted         bool
 
 	isUp             bool      // IKEUp was reported, IKEDown not yet
@@ -179,7 +179,7 @@ func (s *step) note(format string, args ...any) {
 
 // noteLimited is note for what a peer can cause as often as it likes.
 func (s *step) noteLimited(format string, args ...any) {
-	if s.notes.take(s.now, noteBurst, notePerSec) {
+	if s.notes.Take(s.now, noteBurst, notePerSec) {
 		s.note(format, args...)
 	}
 }
@@ -215,20 +215,10 @@ func (s *step) sendTo(local, remote netip.AddrPort, msg []byte) {
 func (s *step) send(msg []byte) { s.sendTo(s.local, s.remote, msg) }
 
 // random returns n octets.
-func (s *SA) random(n int) []byte { return randomOctets(s.cfg.Rand, n) }
-
-func randomOctets(r io.Reader, n int) []byte {
-	b := make([]byte, n)
-	if _, err := io.ReadFull(r, b); err != nil {
-		panic("ikev1: no randomness: " + err.Error())
-	}
-	return b
-}
+func (s *SA) random(n int) []byte { return ike.Octets(s.cfg.Rand, n) }
 
 // fraction is uniform in [0,1).
-func (s *SA) fraction() float64 {
-	return float64(binary.BigEndian.Uint64(s.random(8))>>11) / (1 << 53)
-}
+func (s *SA) fraction() float64 { return ike.Fraction(s.cfg.Rand) }
 
 // newCookie draws a cookie, which must not be zero.
 func (s *SA) newCookie() uint64 {

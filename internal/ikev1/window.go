@@ -15,7 +15,7 @@ import (
 type mainWindow struct {
 	seen    [sha256.Size]byte // digest of the last message that was acted on
 	reply   []byte            // our answer to it, nil while there is none
-	replays bucket
+	replays ike.Bucket
 	pending *pending
 }
 
@@ -97,31 +97,4 @@ func (p *pending) silentText() string {
 }
 
 // jitter varies d by a few percent either way.
-func (s *step) jitter(d time.Duration) time.Duration {
-	span := d * jitterPercent / 100
-	return d - span + time.Duration(s.fraction()*float64(2*span))
-}
-
-// bucket is a token bucket; the zero value is full.
-type bucket struct {
-	used float64
-	at   time.Time
-}
-
-// peek reports whether one more may happen now.
-func (b *bucket) peek(now time.Time, burst, perSec float64) bool {
-	if passed := now.Sub(b.at).Seconds(); passed > 0 {
-		b.used = max(0, b.used-passed*perSec)
-		b.at = now
-	}
-	return b.used+1 <= burst
-}
-
-// take is peek, and takes that one if it may.
-func (b *bucket) take(now time.Time, burst, perSec float64) bool {
-	if !b.peek(now, burst, perSec) {
-		return false
-	}
-	b.used++
-	return true
-}
+func (s *step) jitter(d time.Duration) time.Duration { return ike.Jitter(s.cfg.Rand, d) }

@@ -108,7 +108,7 @@ func (a *assembly) put(id uint32, f wire.SKF) error {
 // Only the first makes us repeat the answer (RFC 7383, 2.6.1), however many
 // came; how it is cut this time does not matter, whether it is the peer's does.
 func (s *step) repeats(in inbound) bool {
-	if !s.fragments || s.opener == nil || !s.icvFailures.peek(s.now, icvBurst, icvPerSec) {
+	if !s.fragments || s.opener == nil || !s.icvFailures.Peek(s.now, icvBurst, icvPerSec) {
 		return false
 	}
 	m, err := wire.Parse(in.msg)
@@ -125,6 +125,6 @@ func (s *step) repeats(in inbound) bool {
 			}
 		}
 	}
-	s.icvFailures.take(s.now, icvBurst, icvPerSec)
+	s.icvFailures.Take(s.now, icvBurst, icvPerSec)
 	return false
 }

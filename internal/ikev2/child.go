@@ -112,14 +112,7 @@ func (s *SA) encapPorts(p ipsec.Proto) ipsec.Encap {
 	if !s.encap || p != ipsec.ESP {
 		return ipsec.Encap{}
 	}
-	e := ipsec.Encap{LocalPort: s.local.Port(), RemotePort: s.remote.Port()}
-	if e.LocalPort == portIKE { // RFC 3948, 2.1: never on port 500
-		e.LocalPort = portNATT
-	}
-	if e.RemotePort == portIKE {
-		e.RemotePort = portNATT
-	}
-	return e
+	return ike.EncapPorts(s.local, s.remote)
 }
 
 // volume is the part of an SA's lifetime that the data plane counts. Soft

@@ -125,9 +125,9 @@ func (p *pair) toyKeys() {
 }
 
 var toyKE = suite.KE{ID: 31, Name: "toy", Public: 32, Answer: 32,
-	New: func(r io.Reader) (suite.Private, error) { return toyPrivate(randomOctets(r, 32)), nil },
+	New: func(r io.Reader) (suite.Private, error) { return toyPrivate(ike.Octets(r, 32)), nil },
 	Respond: func(r io.Reader, peer []byte) (public, shared []byte, err error) {
-		own := toyPrivate(randomOctets(r, 32))
+		own := toyPrivate(ike.Octets(r, 32))
 		shared, err = own.Shared(peer)
 		return own.Public(), shared, err
 	},

@@ -34,7 +34,7 @@ func (j *cookieJar) turn(now time.Time) {
 	if now.After(j.until.Add(cookieLife)) {
 		j.secrets[0] = nil
 	}
-	j.secrets[1], j.secrets[0] = j.secrets[0], randomOctets(j.rand, cookieSecretLen)
+	j.secrets[1], j.secrets[0] = j.secrets[0], ike.Octets(j.rand, cookieSecretLen)
 	j.version++
 	j.until = now.Add(cookieLife)
 }

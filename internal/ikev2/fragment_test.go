@@ -179,7 +179,7 @@ func TestAdv_FRG_04_05_15_OrdersAndForgeries(t *testing.T) {
 			msg := r.fragment(r.sa.win.expect, nil, 6, n)
 			forged := slices.Clone(msg)
 			forged[len(forged)-1] ^= 1
-			r.sa.icvFailures = bucket{}
+			r.sa.icvFailures = ike.Bucket{}
 			r.deliver(forged)
 			if r.sa.asking.have != i {
 				t.Fatal("a forged fragment was kept")
@@ -192,7 +192,7 @@ func TestAdv_FRG_04_05_15_OrdersAndForgeries(t *testing.T) {
 				}
 			}
 		}
-		r.sa.win.asks = bucket{}
+		r.sa.win.asks = ike.Bucket{}
 		if r.answers() != 1 {
 			t.Fatalf("%v: no answer", order)
 		}

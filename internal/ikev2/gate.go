@@ -22,14 +22,14 @@ type Gate struct {
 	cfg     *Config
 	limits  Limits
 	cookies cookieJar
-	errors  bucket
-	notes   bucket
+	errors  ike.Bucket
+	notes   ike.Bucket
 	bySrc   map[netip.Prefix]int // half-open IKE SAs of a source
 	byMsg   map[[sha256.Size]byte]*list.Element
 	bySA    map[*SA]*list.Element
-	order   *list.List             // of *arrival, oldest first
-	failed  map[netip.Addr]*bucket // who did not prove itself of late
-	passed  recent                 // requests whose IKE SA got past IKE_AUTH
+	order   *list.List                 // of *arrival, oldest first
+	failed  map[netip.Addr]*ike.Bucket // who did not prove itself of late
+	passed  recent                     // requests whose IKE SA got past IKE_AUTH
 }
 
 // arrival is a half-open IKE SA and the message that began it.
@@ -45,7 +45,7 @@ func NewGate(cfg *Config, limits Limits) *Gate {
 	return &Gate{
 		cfg: cfg, limits: limits.withDefaults(), order: list.New(),
 		bySrc: make(map[netip.Prefix]int), byMsg: make(map[[sha256.Size]byte]*list.Element),
-		bySA: make(map[*SA]*list.Element), failed: make(map[netip.Addr]*bucket),
+		bySA: make(map[*SA]*list.Element), failed: make(map[netip.Addr]*ike.Bucket),
 		cookies: cookieJar{rand: cfg.Rand},
 	}
 }
@@ -104,7 +104,7 @@ func (g *Gate) refuse(now time.Time, h ike.Header, m ike.Received, e *ike.Notify
 		answer.Flags |= ike.FlagInitiator
 	}
 	msg := wire.Append(nil, answer, wire.NewNotify(e.Type, e.Data))
-	if len(msg) > len(m.Msg) || !g.errors.take(now, float64(g.limits.Errors), float64(g.limits.Errors)) {
+	if len(msg) > len(m.Msg) || !g.errors.Take(now, float64(g.limits.Errors), float64(g.limits.Errors)) {
 		return out
 	}
 	return append(out, ike.Send{Local: m.Local, Remote: m.Remote, Msg: msg})
@@ -128,7 +128,7 @@ func (g *Gate) admit(now time.Time, in inbound, digest [sha256.Size]byte, out []
 	m := ike.Received{Local: in.local, Remote: in.remote, Msg: in.msg}
 	src := sourceOf(in.remote)
 	mine := g.bySrc[src]
-	if b := g.failed[hostOf(in.remote.Addr())]; b != nil && !b.peek(now, authFailures, authForgive) {
+	if b := g.failed[hostOf(in.remote.Addr())]; b != nil && !b.Peek(now, authFailures, authForgive) {
 		return nil, out
 	}
 	if g.order.Len() >= g.limits.MaxHalfOpen || mine >= g.limits.MaxPerSource {
@@ -213,16 +213,16 @@ func (g *Gate) authFailed(now time.Time, from netip.Addr) {
 	from = hostOf(from)
 	if len(g.failed) >= maxFailedAddrs {
 		for a, b := range g.failed {
-			if b.peek(now, 1, authForgive) { // forgiven by now
+			if b.Peek(now, 1, authForgive) { // forgiven by now
 				delete(g.failed, a)
 			}
 		}
 	}
 	if g.failed[from] == nil && len(g.failed) < maxFailedAddrs {
-		g.failed[from] = &bucket{}
+		g.failed[from] = &ike.Bucket{}
 	}
 	if b := g.failed[from]; b != nil {
-		b.take(now, authFailures, authForgive)
+		b.Take(now, authFailures, authForgive)
 	}
 }
 
@@ -257,7 +257,7 @@ func (g *Gate) askCookie(now time.Time, in inbound, out []ike.Action) []ike.Acti
 
 // note reports what an unknown caller did, at a bounded rate.
 func (g *Gate) note(now time.Time, in inbound, out []ike.Action, text string) []ike.Action {
-	if !g.notes.take(now, float64(g.limits.Errors), 1) {
+	if !g.notes.Take(now, float64(g.limits.Errors), 1) {
 		return out
 	}
 	return append(out, ike.Report{Peer: in.remote, Fact: ike.Note{Text: text}})

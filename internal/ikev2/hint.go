@@ -17,7 +17,7 @@ func (s *step) hint(in inbound) {
 	}
 	_, ikeSPI := m.Notify(ike.NotifyInvalidIKESPI)
 	_, spi := m.Notify(ike.NotifyInvalidSPI)
-	if (ikeSPI || spi) && s.hints.take(s.now, 1, hintsPerSec) {
+	if (ikeSPI || spi) && s.hints.Take(s.now, 1, hintsPerSec) {
 		s.probe()
 	}
 }

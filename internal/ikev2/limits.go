@@ -66,9 +66,6 @@ const (
 	// every third packet gets 18 chances instead of 7.
 	maxWait = 4 * time.Second
 
-	// jitterPercent keeps peers that started together apart, freeswan.md 6.5.
-	jitterPercent = 10
-
 	// Cached responses are sent again to whoever repeats a request, but no
 	// faster than this, lest we be a loudspeaker (adversary.md V2S-03).
 	replayBurst  = 16

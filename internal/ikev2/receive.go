@@ -97,7 +97,7 @@ func (s *step) receiveRequest(in inbound) {
 // needs to (RES-14). Its request is then as good as lost: an honest peer repeats
 // it. One that keeps pressing is not honest.
 func (s *step) tooMany() bool {
-	if s.win.asks.take(s.now, requestBurst, requestPerSec) {
+	if s.win.asks.Take(s.now, requestBurst, requestPerSec) {
 		s.win.ignored = 0
 		return false
 	}
@@ -162,12 +162,12 @@ func (s *step) badResponse(bad *ike.NotifyError) {
 // unseal verifies and decodes a protected message. Failures of the check are
 // counted, because each costs a MAC.
 func (s *step) unseal(in *inbound) (wire.Payloads, error) {
-	if !s.icvFailures.peek(s.now, icvBurst, icvPerSec) {
+	if !s.icvFailures.Peek(s.now, icvBurst, icvPerSec) {
 		return nil, &ike.DropError{Reason: "icv", Why: "too many forged messages"}
 	}
 	inner, err := s.open(*in)
 	if _, dropped := errors.AsType[*ike.DropError](err); dropped {
-		s.icvFailures.take(s.now, icvBurst, icvPerSec)
+		s.icvFailures.Take(s.now, icvBurst, icvPerSec)
 	}
 	if err != nil {
 		return nil, err

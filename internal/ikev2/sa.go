@@ -57,8 +57,8 @@ type SA struct {
 	openerBefore        wire.SKCipher // of the keys before IKE_INTERMEDIATE, for its repetitions
 	fragments           bool          // both ends know RFC 7383
 	asking, answering   assembly
-	icvFailures         bucket
-	hints               bucket
+	icvFailures         ike.Bucket
+	hints               ike.Bucket
 	win                 window
 	hs                  *handshake // until established
 	jobs                map[uint64]func(*step, any, error)
@@ -199,20 +199,10 @@ func (s *step) jobDone(ev ike.JobDone) {
 }
 
 // random returns n octets.
-func (s *SA) random(n int) []byte { return randomOctets(s.cfg.Rand, n) }
-
-func randomOctets(r io.Reader, n int) []byte {
-	b := make([]byte, n)
-	if _, err := io.ReadFull(r, b); err != nil {
-		panic("ikev2: no randomness: " + err.Error())
-	}
-	return b
-}
+func (s *SA) random(n int) []byte { return ike.Octets(s.cfg.Rand, n) }
 
 // fraction is uniform in [0,1).
-func (s *SA) fraction() float64 {
-	return float64(binary.BigEndian.Uint64(s.random(8))>>11) / (1 << 53)
-}
+func (s *SA) fraction() float64 { return ike.Fraction(s.cfg.Rand) }
 
 // newSPI draws an IKE SPI, which must not be zero.
 func (s *SA) newSPI() uint64 {

@@ -38,7 +38,7 @@ func digest(s *SA) string {
 				fmt.Fprintf(&b, "%s@%x", v.Type(), v.Pointer())
 			}
 		case reflect.Struct:
-			if v.Type() == reflect.TypeFor[bucket]() {
+			if v.Type() == reflect.TypeFor[ike.Bucket]() {
 				return
 			}
 			b.WriteString("{")

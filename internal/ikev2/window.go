@@ -22,8 +22,8 @@ type window struct {
 	from     ike.Received      // where the last request came from; Msg unset
 	exchange ike.ExchangeType  // of the last request
 	reply    datagrams         // our answer to it, nil before there was one
-	replays  bucket
-	asks     bucket
+	replays  ike.Bucket
+	asks     ike.Bucket
 	ignored  int // requests in a row that came too fast
 }
 
@@ -122,39 +122,12 @@ func (s *step) retransmit() {
 // replay sends the last response once more, to where the request came from
 // this time: a NAT may have moved the peer before anything is authenticated.
 func (s *step) replay(local, remote netip.AddrPort) {
-	if s.win.replays.take(s.now, replayBurst, replayPerSec) {
+	if s.win.replays.Take(s.now, replayBurst, replayPerSec) {
 		s.transmit(local, remote, s.win.reply)
 	}
 }
 
 // jitter varies d by a few percent either way.
-func (s *step) jitter(d time.Duration) time.Duration {
-	span := d * jitterPercent / 100
-	return d - span + time.Duration(s.fraction()*float64(2*span))
-}
-
-// bucket is a token bucket; the zero value is full.
-type bucket struct {
-	used float64
-	at   time.Time
-}
-
-// peek reports whether one more may happen now.
-func (b *bucket) peek(now time.Time, burst, perSec float64) bool {
-	if passed := now.Sub(b.at).Seconds(); passed > 0 {
-		b.used = max(0, b.used-passed*perSec)
-		b.at = now
-	}
-	return b.used+1 <= burst
-}
-
-// take is peek, and takes that one if it may.
-func (b *bucket) take(now time.Time, burst, perSec float64) bool {
-	if !b.peek(now, burst, perSec) {
-		return false
-	}
-	b.used++
-	return true
-}
+func (s *step) jitter(d time.Duration) time.Duration { return ike.Jitter(s.cfg.Rand, d) }
 
 func clone(b []byte) []byte { return append([]byte(nil), b...) }
