@@ -28,9 +28,8 @@ func newSetup(d Dialect) Setup {
 }
 
 const (
-	noX509    = "certificates are not used"
-	onlyYesNo = "older IKE SAs are replaced or kept"
-	noOE      = "opportunistic encryption is not active"
+	noX509 = "certificates are not used"
+	noOE   = "opportunistic encryption is not active"
 )
 
 // setupKeys are the parameters of config setup, freeswan.md 2.7, 2.11, 2.12.
@@ -40,9 +39,9 @@ var setupKeys = []keyword[Setup]{
 	{name: "interfaces-optional", kind: "yes or no", def: "yes", doc: "Devices may be absent at start and come later; no: then the start fails.", field: yesNo(func(s *Setup) *bool { return &s.MayBeAbsent })},
 	{name: "myid", kind: "identity", doc: "What %myid stands for.", field: identity(func(s *Setup) *Identity { return &s.MyID })},
 	{name: "listen", kind: "address", doc: "Listen for IKE on this address only.", use: refused, why: "every attached device is listened on", field: addressField(func(s *Setup) *netip.Addr { return &s.Listen })},
-	{name: "uniqueids", kind: "yes, no, keep or never", def: "yes", doc: "Whether a new IKE SA of an identity replaces older ones.",
+	{name: "uniqueids", kind: "yes (replace), no, keep or never", def: "yes", doc: "Whether a new IKE SA of an identity replaces older ones from elsewhere; keep: it is refused; never: as no, and INITIAL_CONTACT is not heeded.",
 		field: enum(func(s *Setup) *UniqueIDs { return &s.UniqueIDs }, word[UniqueIDs]{"yes", UniqueReplace, ""}, word[UniqueIDs]{"replace", UniqueReplace, ""},
-			word[UniqueIDs]{"no", UniqueNo, ""}, word[UniqueIDs]{"keep", UniqueKeep, onlyYesNo}, word[UniqueIDs]{"never", UniqueNever, onlyYesNo})},
+			word[UniqueIDs]{"no", UniqueNo, ""}, word[UniqueIDs]{"keep", UniqueKeep, ""}, word[UniqueIDs]{"never", UniqueNever, ""})},
 	{name: "overridemtu", kind: "number", def: "0", doc: "MTU of the virtual devices; 0: computed.", field: integer(func(s *Setup) *int { return &s.OverrideMTU }, 0, 65535)},
 	{name: "fragicmp", kind: "yes, no or strict", def: "yes", doc: "Tell senders of packets too big for the tunnel (ICMP); strict: and drop those.", field: enum(func(s *Setup) *FragICMP { return &s.FragICMP }, word[FragICMP]{"yes", FragYes, ""}, word[FragICMP]{"no", FragNo, ""}, word[FragICMP]{"strict", FragStrict, ""})},
 	{name: "hidetos", kind: "yes or no", def: "yes", doc: "Outer TOS is 0 rather than a copy of the inner.", field: yesNo(func(s *Setup) *bool { return &s.HideTOS })},

@@ -36,6 +36,7 @@ type Description struct {
 	ProxyARP          bool       // leftproxyarp=: we answer ARP for the peer's addresses while it is routed
 	RemoteWord        string     // %any and the like, where the address is not known
 	DontRekey         bool
+	Unique            config.UniqueIDs // what a new IKE SA of the peer does to older ones
 }
 
 // Negotiable reports whether the connection ever uses IKE.

@@ -83,40 +83,6 @@ func (t *Table) succeed(old, sa *ikeSA) {
 	}
 }
 
-// supersede ends the older IKE SAs that the new one makes obsolete: all of the
-// same peer identity, if it says that it knows of no other (RFC 7296, 2.4);
-// with uniqueids=yes those from another address (freeswan.md 6.9). The latter
-// is for peers that call from anywhere. Two addresses that the configuration
-// itself gives to one identity, IPv4 and IPv6 say, are both its home.
-func (t *Table) supersede(sa *ikeSA) {
-	for _, old := range t.ikes {
-		if old == sa || old.up == nil || old.doomed || old.up.RemoteID != sa.up.RemoteID ||
-			old.up.LocalID != sa.up.LocalID || sa.up.RemoteID.Kind == ike.IDNone || sa.up.RemoteID.Kind == ike.IDNULL {
-			continue
-		}
-		crossing := old.ours && !sa.ours && t.now.Sub(old.first) < contactGrace
-		switch {
-		case sa.up.InitialContact && !crossing:
-			t.log(old.conn.Conn, fmt.Sprintf("the peer has started anew: its IKE SA #%d is obsolete", old.serial))
-		case sa.conn.Unique && movedFrom(old, sa):
-			t.log(old.conn.Conn, fmt.Sprintf("the peer has moved to %s: its IKE SA #%d is obsolete", sa.up.Remote, old.serial))
-		default:
-			continue
-		}
-		old.doomed, old.doomedAt = true, t.now.Add(supersedeDelay)
-	}
-}
-
-// movedFrom reports whether the peer of sa is that of old, calling from
-// somewhere else now.
-func movedFrom(old, sa *ikeSA) bool {
-	from, to := old.up.Remote, sa.up.Remote
-	if sa.ours || old.conn.base == nil && sa.conn.base == nil || from.Addr().Is4() != to.Addr().Is4() {
-		return false
-	}
-	return from.Addr() != to.Addr() || old.up.Encap && sa.up.Encap && from.Port() != to.Port()
-}
-
 // ikeDown forgets an IKE SA and settles what hung on it.
 func (t *Table) ikeDown(sa *ikeSA, down ike.IKEDown) {
 	if down.Rekeyed {

@@ -24,6 +24,7 @@ type ikeSA struct {
 	surplus  bool      // it has carried a Child SA that both ends made twice
 	doomedAt time.Time // when it is to be deleted because another supersedes it
 	doomed   bool
+	refused  bool // by uniqueids=keep, as soon as it was up
 }
 
 // bringUp initiates all that a name means.

@@ -19,7 +19,9 @@ type Facts struct {
 	Default [2]Gateway            // IPv4 and IPv6; zero: no default route
 	MyID    ike.ID                // what %myid stands for; IDNone: unknown
 	Names   map[string]netip.Addr // host names of the configuration, resolved
-	Unique  bool                  // uniqueids=
+	// Unique is uniqueids=, and UniqueGiven whether the configuration says so.
+	Unique      config.UniqueIDs
+	UniqueGiven bool
 }
 
 // Address is one address on an interface that a tunnel device is attached to.
@@ -142,7 +144,7 @@ func (d *Description) fill(c *config.Conn, f *Facts, local, remote end) error {
 		Encap: c.Encapsulation, Narrow: c.Narrowing, Replay: c.ReplayWindow, CheckArrival: c.CheckArrival,
 		IKELife: c.IKELifetime, ChildLife: c.KeyLife, RekeyMargin: c.RekeyMargin, RekeyFuzz: c.RekeyFuzz,
 		Rekey: c.Rekey, LifeBytes: c.LifeBytes, LifePackets: c.LifePackets, KeyingTries: c.KeyingTries,
-		RetransmitFirst: c.RetransmitAt, RetransmitTotal: c.RetransmitEnd, Unique: f.Unique}
+		RetransmitFirst: c.RetransmitAt, RetransmitTotal: c.RetransmitEnd}
 	d.Conn = k
 	k.DPDDelay, k.DPDAction = c.Liveness()
 	k.Template = remote.addr.IsUnspecified()
@@ -167,12 +169,24 @@ func (d *Description) fill(c *config.Conn, f *Facts, local, remote end) error {
 		k.Local.ID = addressID(local.addr)
 	}
 	k.Remote.Keys = remote.Given()
+	d.Unique = f.unique(k)
 	d.proposals(c)
 	d.treatment(c)
 	if k.Template {
 		d.RemoteWord = "%any"
 	}
 	return d.hops(f, local, remote)
+}
+
+// unique is uniqueids= for one connection. Whoever knows a secret that several
+// may share can take any of their names, so by default none of them ends the
+// connection of another (freeswan.md V19).
+func (f *Facts) unique(k *ike.Conn) config.UniqueIDs {
+	shared := k.Template && k.Remote.ID.IsZero() && slices.Contains(k.Remote.Auth, ike.AuthPSK)
+	if shared && f.Unique == config.UniqueReplace && !f.UniqueGiven {
+		return config.UniqueNo
+	}
+	return f.Unique
 }
 
 // end is what IKE knows of one end. Selectors of a host whose address is not

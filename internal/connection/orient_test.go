@@ -17,7 +17,6 @@ func westFacts() *Facts {
 		Ours:    []Address{{west, "ipsec0", "eth0"}, {netip.MustParseAddr("2001:db8::1"), "ipsec0", "eth0"}},
 		Default: [2]Gateway{{"eth0", west, hop}, {"eth0", netip.MustParseAddr("2001:db8::1"), netip.MustParseAddr("2001:db8::fe")}},
 		Names:   map[string]netip.Addr{"east.example.org": east},
-		Unique:  true,
 	}
 }
 

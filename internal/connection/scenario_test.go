@@ -489,26 +489,70 @@ func TestRoadWarriors(t *testing.T) {
 	w.wantTold("#10 Delete", "#12 Delete")
 }
 
-// freeswan.md 6.9: a road warrior that moves takes its identity along.
-func TestMovedRoadWarrior(t *testing.T) {
-	for _, unique := range []bool{true, false} {
+// freeswan.md 6.9, R9.5: what uniqueids= makes of a road warrior that calls
+// from a second address, and of two that share a name.
+func TestUniqueIDs(t *testing.T) {
+	for _, x := range []struct {
+		mode    config.UniqueIDs
+		contact bool // the newcomer says INITIAL_CONTACT
+		at      string
+		ends    []string // what is deleted
+	}{
+		{config.UniqueReplace, false, "203.0.113.8:500", []string{"#10 Delete"}},
+		{config.UniqueReplace, true, "203.0.113.8:500", []string{"#10 Delete"}},
+		{config.UniqueReplace, true, "203.0.113.7:500", []string{"#10 Delete"}},
+		{config.UniqueReplace, false, "203.0.113.7:500", nil},
+		{config.UniqueNo, false, "203.0.113.8:500", nil},
+		{config.UniqueNo, true, "203.0.113.8:500", nil}, // it knows nothing of the other
+		{config.UniqueNo, true, "203.0.113.7:500", []string{"#10 Delete"}},
+		{config.UniqueKeep, true, "203.0.113.8:500", []string{"#11 Delete"}},
+		{config.UniqueKeep, true, "203.0.113.7:500", []string{"#10 Delete"}},
+		{config.UniqueNever, true, "203.0.113.8:500", nil},
+		{config.UniqueNever, true, "203.0.113.7:500", nil},
+	} {
 		w := newWorld(t)
-		w.add(road(func(d *Description) {
-			d.Unique = unique
-			d.Remote.TS = []ipsec.TS{ipsec.TSOf(netip.MustParsePrefix("10.9.0.0/24"), 0, ipsec.Ports{})}
-			d.Remote.Host = false
-		}))
+		w.add(road(func(d *Description) { d.Unique = x.mode }))
 		id := ike.ID{Kind: ike.IDFQDN, Data: "road"}
-		old := w.table.Instantiate(w.conn("road").Conn, netip.MustParseAddrPort("203.0.113.7:500"), id)
-		w.ikeUp(10, old)
-		w.childUp(10, old, byPeer)
-		moved := w.table.Instantiate(w.conn("road").Conn, netip.MustParseAddrPort("203.0.113.8:500"), id)
-		w.ikeUp(11, moved)
+		call := func(serial uint32, at string, contact bool) *ike.Conn {
+			from := netip.MustParseAddrPort(at)
+			c := w.table.Instantiate(w.conn("road").Conn, from, id)
+			w.ikeUp(serial, c, func(u *ike.IKEUp) { u.Remote, u.InitialContact = from, contact })
+			return c
+		}
+		w.childUp(10, call(10, "203.0.113.7:500", true), byPeer)
+		c := call(11, x.at, x.contact)
+		w.childUp(11, c, byPeer)
+		if refused := w.table.byConn[c].using() == nil; refused != (len(x.ends) > 0 && x.ends[0] == "#11 Delete") {
+			t.Errorf("%+v: the newcomer has a tunnel: %v", x, !refused)
+		}
 		w.pass(supersedeDelay)
-		if unique {
-			w.wantTold("#10 Delete")
-		} else {
-			w.wantTold()
+		w.wantTold(x.ends...)
+	}
+}
+
+// R9.5, V19: without a word in the configuration no one ends the connection of
+// another who knows the same secret.
+func TestUniqueByDefault(t *testing.T) {
+	for _, x := range []struct {
+		setup, conn string
+		want        config.UniqueIDs
+	}{
+		{"", "authby=secret", config.UniqueNo},
+		{"uniqueids=yes", "authby=secret", config.UniqueReplace},
+		{"", "authby=secret\n\trightid=@road", config.UniqueReplace},
+		{"", "authby=rsasig", config.UniqueReplace},
+		{"uniqueids=keep", "authby=secret", config.UniqueKeep},
+	} {
+		f := config.ParseText("ipsec.conf", "version 2.0\nconfig setup\n\t"+x.setup+"\nconn road\n\tleft=192.0.2.1\n\tright=%any\n\tauto=add\n\t"+x.conn+"\n")
+		facts := *westFacts()
+		facts.Unique = f.Setup.UniqueIDs
+		_, facts.UniqueGiven = f.Setup.Keys["uniqueids"]
+		d, err := Orient(f.Conn("road"), &facts)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if d.Unique != x.want {
+			t.Errorf("%q, %q: uniqueids is %d, want %d", x.setup, x.conn, d.Unique, x.want)
 		}
 	}
 }

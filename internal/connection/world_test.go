@@ -182,7 +182,7 @@ func describe(name, local, remote string, change ...func(*Description)) *Descrip
 	}
 	d := &Description{Oriented: true, Auto: config.AutoAdd, Shunt: ipsec.Trap, Hold: ipsec.Hold, Failure: ipsec.Trap,
 		Virtual: "ipsec0", Physical: "eth0", NextHop: hop,
-		Conn: &ike.Conn{Name: name, Version: 2, Rekey: true, Unique: true, CheckArrival: true,
+		Conn: &ike.Conn{Name: name, Version: 2, Rekey: true, CheckArrival: true,
 			Local: end(west, "west", local), Remote: end(east, "east", remote)}}
 	for _, f := range change {
 		f(d)

@@ -114,8 +114,6 @@ type Conn struct {
 
 	DPDDelay  time.Duration // 0: no liveness checks
 	DPDAction DPDAction
-
-	Unique bool // a new IKE SA of the same peer identity replaces older ones
 }
 
 // Title is how the connection is named in output: "name" or "name"[n] with

@@ -301,7 +301,8 @@ func endpoints(c *ike.Conn, port uint16) (local, remote netip.AddrPort) {
 
 // facts is what orientation must know.
 func (d *Daemon) facts() *connection.Facts {
-	f := &connection.Facts{Names: d.names, Unique: d.file.Setup.UniqueIDs == config.UniqueReplace}
+	f := &connection.Facts{Names: d.names, Unique: d.file.Setup.UniqueIDs}
+	_, f.UniqueGiven = d.file.Setup.Keys["uniqueids"]
 	for _, l := range d.links {
 		for _, a := range l.Addrs {
 			f.Ours = append(f.Ours, connection.Address{Addr: a, Virtual: l.Virtual, Physical: l.Physical})

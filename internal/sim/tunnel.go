@@ -62,7 +62,6 @@ func (w *World) define(name string, n, peer *Node, local, remote netip.Prefix, e
 		Mode: ipsec.Tunnel, PFS: true, Encap: ike.No, Narrow: true, Replay: 64, CheckArrival: true,
 		IKELife: 8 * time.Hour, ChildLife: time.Hour, RekeyMargin: 9 * time.Minute, RekeyFuzz: 100, Rekey: true,
 		RetransmitFirst: 500 * time.Millisecond, RetransmitTotal: 60 * time.Second,
-		Unique: true,
 	}
 	d := &connection.Description{
 		Conn: c, Alias: name, Oriented: true, Auto: config.AutoAdd,
