@@ -1,6 +1,7 @@
 package connection
 
 import (
+	"slices"
 	"time"
 
 	"cygnet/internal/ike"
@@ -130,7 +131,7 @@ func (t *Table) Routes() []KernelRoute { return t.routes }
 func (t *Table) Carrier(id ipsec.SAID) uint32 {
 	for _, c := range t.conns {
 		for _, ch := range c.children {
-			if ch.up.In == id || ch.up.Out == id {
+			if slices.Contains(ch.up.Ins(), id) || slices.Contains(ch.up.Outs(), id) {
 				return ch.ike
 			}
 		}

@@ -74,7 +74,7 @@ func (t *Table) claims(c *conn) []claim {
 	}
 	if ch := c.using(); c.state == Erouted && ch != nil {
 		for _, s := range product(ch.up.TSLocal, ch.up.TSRemote) {
-			add(s, ipsec.Protect, []ipsec.SAID{ch.up.Out})
+			add(s, ipsec.Protect, ch.up.Outs())
 		}
 	}
 	for _, s := range c.Selectors() { // what a narrowed SA does not cover is dropped

@@ -78,6 +78,22 @@ type ChildUp struct {
 	State string // IKEv1: the state that was reached, STATE_QUICK_I2 or STATE_QUICK_R2
 }
 
+// Ins lists the inbound SAs, innermost first.
+func (f ChildUp) Ins() []ipsec.SAID {
+	if len(f.InBundle) > 0 {
+		return f.InBundle
+	}
+	return []ipsec.SAID{f.In}
+}
+
+// Outs lists the outbound SAs, innermost first: what a policy needs.
+func (f ChildUp) Outs() []ipsec.SAID {
+	if len(f.OutBundle) > 0 {
+		return f.OutBundle
+	}
+	return []ipsec.SAID{f.Out}
+}
+
 // ChildUse says that the peer is known to be ready to receive on a Child SA
 // whose ChildUp had Use unset.
 type ChildUse struct{}
@@ -187,19 +203,14 @@ func (f ChildUp) String() string {
 
 // spis lists the SAs of both directions, the outermost first.
 func (f ChildUp) spis() string {
-	in, out := f.InBundle, f.OutBundle
-	if len(in) == 0 || len(in) != len(out) {
+	in, out := f.Ins(), f.Outs()
+	if len(in) != len(out) {
 		in, out = []ipsec.SAID{f.In}, []ipsec.SAID{f.Out}
 	}
 	t := ""
 	for i := len(in) - 1; i >= 0; i-- {
-		proto := "ESP"
-		switch {
-		case in[i].Proto == ipsec.AH:
-			proto = "AH"
-		case in[i].Proto == ipsec.Comp:
-			proto = "IPCOMP"
-		case f.Encap != (ipsec.Encap{}):
+		proto := protoWord(in[i].Proto)
+		if in[i].Proto == ipsec.ESP && f.Encap != (ipsec.Encap{}) {
 			proto = "ESPinUDP"
 		}
 		if t != "" {
@@ -210,12 +221,23 @@ func (f ChildUp) spis() string {
 	return t
 }
 
+// protoWord is how Pluto writes a protocol before SPIs.
+func protoWord(p ipsec.Proto) string {
+	switch p {
+	case ipsec.AH:
+		return "AH"
+	case ipsec.Comp:
+		return "IPCOMP"
+	}
+	return "ESP"
+}
+
 // String says that traffic moves.
 func (ChildUse) String() string { return "IPsec SA in use: the peer is ready" }
 
 // String says who ended the Child SA, and why.
 func (f ChildDown) String() string {
-	spis := fmt.Sprintf("{ESP=>0x%08x <0x%08x}", uint32(f.Out.SPI), uint32(f.In.SPI))
+	spis := fmt.Sprintf("{%s=>0x%08x <0x%08x}", protoWord(f.Out.Proto), uint32(f.Out.SPI), uint32(f.In.SPI))
 	switch {
 	case f.Replaced:
 		return "IPsec SA replaced " + spis

@@ -87,6 +87,9 @@ func (s *step) install(q *quick, dir ipsec.Direction) {
 		}
 		if dir == ipsec.In {
 			sa.Src = s.remote.Addr()
+			if len(ids) > 1 {
+				sa.Bundle = ids
+			}
 			if q.conn.CheckArrival {
 				sa.Selectors = q.sides.selectors()
 			}

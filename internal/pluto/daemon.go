@@ -118,7 +118,7 @@ func New(o Options) (*Daemon, error) {
 		waiters: map[uint64]chan whack.Reply{}, scriptDone: make(chan updown.Result), awaited: map[string]string{}, faults: map[faultKey]error{},
 		loaded: map[string]*config.File{}}
 	d.cfg1 = &ikev1.Config{PAD: d.table.Speaking(ike.Version1), Rand: o.Rand, SPIs: spiSource{o.Plane}, NextSerial: d.nextSerial,
-		UseInitialContact: d.table.Alone, Spoken: func() bool { return d.table.Speaks(ike.Version1) }}
+		UseInitialContact: d.table.Alone, Spoken: func() bool { return d.table.Speaks(ike.Version1) }, Bundles: true}
 	d.gate1 = ikev1.NewGate(d.cfg1, ikev1.Limits{})
 	d.scripts = d.newScripts()
 	d.cfg = &ikev2.Config{PAD: d.table.Speaking(ike.Version2), Rand: o.Rand, SPIs: spiSource{o.Plane}, NextSerial: d.nextSerial,

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"cygnet/internal/connection"
@@ -136,7 +137,7 @@ func (d *Daemon) removeSA(id ipsec.SAID) {
 // refused did not come up, whatever its machine believes.
 func (d *Daemon) report(m ike.Machine, r ike.Report) {
 	if up, ok := r.Fact.(ike.ChildUp); ok {
-		if err := errors.Join(d.faults[up.In], d.faults[up.Out]); err != nil {
+		if err := d.faultOf(up); err != nil {
 			d.enqueue(m.Serial(), ike.Delete{Child: r.Serial})
 			r.Fact = ike.Failed{Child: true, Why: &ike.Failure{Reason: ike.ReasonPlane, Why: "the data plane refuses the SA: " + err.Error()}}
 		}
@@ -154,6 +155,16 @@ func (d *Daemon) report(m ike.Machine, r ike.Report) {
 	if !d.stopping {
 		d.stepTable(connection.Reported{IKE: m.Serial(), Report: r})
 	}
+}
+
+// faultOf is why the data plane refused an SA of a pair, or of the bundles of
+// one.
+func (d *Daemon) faultOf(up ike.ChildUp) error {
+	var list []error
+	for _, id := range slices.Concat(up.Ins(), up.Outs()) {
+		list = append(list, d.faults[id])
+	}
+	return errors.Join(list...)
 }
 
 // stepTable gives the table an event and carries out what follows.

@@ -121,16 +121,16 @@ func (d *Daemon) klipsFlags() *whack.KlipsFlags {
 	return k
 }
 
-// groups is which SAs are applied together: bundles by hand, and the IP-in-IP
-// and ESP SAs of IKE's tunnels.
+// groups is which SAs are applied together: bundles by hand, and those of IKE
+// with the IP-in-IP SAs of their tunnels.
 func (d *Daemon) groups() *whack.Groups {
 	g := &whack.Groups{Schema: whack.Schema, Groups: [][]string{}}
-	tuns := d.tuns()
+	bundles := d.bundles()
 	done := map[ipsec.SAID]bool{}
 	for _, s := range d.o.Plane.SAs() {
-		ids := d.hand.table.Bundle(s.ID)
-		if tun, ok := tuns[s.ID]; ok {
-			ids = []ipsec.SAID{tun, s.ID}
+		ids, ok := bundles[s.ID]
+		if !ok {
+			ids = d.hand.table.Bundle(s.ID)
 		}
 		if done[ids[0]] {
 			continue

@@ -11,14 +11,34 @@ import (
 	"cygnet/internal/whack"
 )
 
-// tuns maps the outbound ESP SA of each tunnel to the IP-in-IP SA that heads
-// its bundle in the books of KLIPS, and the inbound likewise.
+// tuns maps the innermost outbound SA of each tunnel to the IP-in-IP SA that
+// heads its bundle in the books of KLIPS, and the inbound likewise.
 func (d *Daemon) tuns() map[ipsec.SAID]ipsec.SAID {
 	m := map[ipsec.SAID]ipsec.SAID{}
 	for _, v := range d.table.Views() {
 		for _, c := range v.Children {
 			if !c.TunOut.IsZero() {
-				m[c.Up.Out], m[c.Up.In] = c.TunOut, c.TunIn
+				m[c.Up.Outs()[0]], m[c.Up.Ins()[0]] = c.TunOut, c.TunIn
+			}
+		}
+	}
+	return m
+}
+
+// bundles maps each SA of IKE to all that are applied together with it, the
+// IP-in-IP SA of a tunnel first.
+func (d *Daemon) bundles() map[ipsec.SAID][]ipsec.SAID {
+	m := map[ipsec.SAID][]ipsec.SAID{}
+	for _, v := range d.table.Views() {
+		for _, c := range v.Children {
+			out, in := c.Up.Outs(), c.Up.Ins()
+			if !c.TunOut.IsZero() {
+				out, in = append([]ipsec.SAID{c.TunOut}, out...), append([]ipsec.SAID{c.TunIn}, in...)
+			}
+			for _, list := range [][]ipsec.SAID{out, in} {
+				for _, id := range list {
+					m[id] = list
+				}
 			}
 		}
 	}
