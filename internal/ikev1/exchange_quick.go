@@ -69,6 +69,9 @@ func (s *step) prepare(q *quick) *ike.Failure {
 	if len(c.AH) > 0 && !s.cfg.Bundles {
 		return &ike.Failure{Reason: ike.ReasonPlane, Why: "the data plane has no AH around ESP"}
 	}
+	if s.encap && hasAH(c) {
+		return &ike.Failure{Reason: ike.ReasonPlane, Why: ike.AHThroughNAT}
+	}
 	want, err := s.sidesWanted(q)
 	if err != nil {
 		return &ike.Failure{Reason: ike.ReasonTS, Why: "cannot initiate: " + err.Error()}

@@ -79,6 +79,10 @@ func bundle(c *ike.Conn, compress bool) []ipsec.Proto {
 	return out
 }
 
+// hasAH reports whether AH protects the packets of a connection, alone or
+// around ESP.
+func hasAH(c *ike.Conn) bool { return len(c.AH) > 0 || espOrAH(c.ESP) == ipsec.AH }
+
 func espOrAH(ps []suite.Proposal) ipsec.Proto {
 	if ps[0].Protocol == suite.ProtoAH {
 		return ipsec.AH

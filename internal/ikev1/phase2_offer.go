@@ -105,14 +105,16 @@ func spiOctets(p ipsec.Proto, spi ipsec.SPI) []byte {
 // (RFC 3173, 4.1).
 func readSPI(p ipsec.Proto, b []byte) (ipsec.SPI, error) {
 	r := octet.NewReader(b)
+	var spi ipsec.SPI
 	switch {
 	case p == ipsec.Comp && len(b) == 2:
-		return ipsec.SPI(r.Uint16()), nil
+		spi = ipsec.SPI(r.Uint16())
 	case len(b) != 4:
 		return 0, fmt.Errorf("SPI of %d octets", len(b))
+	default:
+		spi = ipsec.SPI(r.Uint32())
 	}
-	spi := ipsec.SPI(r.Uint32())
-	if p == ipsec.Comp && spi > 0xffff || p != ipsec.Comp && spi < ipsec.MinSPI {
+	if p == ipsec.Comp && !spi.IsCPI() || p != ipsec.Comp && spi < ipsec.MinSPI {
 		return 0, fmt.Errorf("SPI %#x is not possible", uint32(spi)) // RFC 4303, 2.1
 	}
 	return spi, nil

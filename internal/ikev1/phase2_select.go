@@ -45,6 +45,9 @@ func (s *SA) select2(c *ike.Conn, sa wire.SA, hasKE bool) ([]part, terms, error)
 }
 
 func (s *SA) selectBundle(c *ike.Conn, b []wire.Proposal, hasKE bool) ([]part, terms, error) {
+	if s.encap && hasAH(c) {
+		return nil, terms{}, errors.New(ike.AHThroughNAT)
+	}
 	find := func(p ipsec.Proto) (found *wire.Proposal, n int) {
 		for i := range b {
 			if protoOf(b[i].Protocol) == p && b[i].Protocol != wire.ProtoISAKMP {

@@ -50,6 +50,13 @@ const (
 	FirstTunSPI SPI = 0x1001 // pseudo SPIs of IP-in-IP count up from here
 )
 
+// IsCPI reports whether a receiver may name s as its CPI, RFC 3173 section 3.3:
+// the well-known one of DEFLATE, or one for negotiation or private use.
+func (s SPI) IsCPI() bool { return s == deflateCPI || s >= MinSPI && s <= 0xffff }
+
+// deflateCPI is what DEFLATE has without negotiation.
+const deflateCPI SPI = 2
+
 // SAID names one SA: protocol, SPI and outer destination.
 type SAID struct {
 	Dst   netip.Addr

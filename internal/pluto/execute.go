@@ -128,9 +128,21 @@ func (d *Daemon) install(sa ipsec.SA) {
 
 func (d *Daemon) removeSA(id ipsec.SAID) {
 	delete(d.faults, id)
+	if d.stillSends(id) {
+		return
+	}
 	if err := d.o.Plane.DeleteSA(context.Background(), id); err != nil && !errors.Is(err, ipsec.ErrNotFound) {
 		d.log.Error(fmt.Sprintf("the data plane cannot remove SA %s: %v", id, err))
 	}
+}
+
+// stillSends reports whether an outbound SA that is to be removed serves another
+// pair. CPIs may be well-known ones, the same for all pairs with a peer
+// (RFC 3173, 3.3); those SAs have no keys and are as good as one.
+func (d *Daemon) stillSends(id ipsec.SAID) bool {
+	return id.Proto == ipsec.Comp && slices.ContainsFunc(d.table.Views(), func(v connection.View) bool {
+		return slices.ContainsFunc(v.Children, func(c connection.ChildView) bool { return slices.Contains(c.Up.Outs(), id) })
+	})
 }
 
 // report logs a fact and tells the table. A Child SA that the data plane has

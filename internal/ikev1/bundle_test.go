@@ -1,0 +1,141 @@
+package ikev1
+
+import (
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"cygnet/internal/ike"
+	"cygnet/internal/ipsec"
+	"cygnet/internal/suite"
+)
+
+// whole checks that each SA of a node belongs to a pair that is up, and that
+// each inbound SA of a bundle names all of it.
+func (n *node) whole(t *testing.T, size int) {
+	t.Helper()
+	known := map[ipsec.SAID]bool{}
+	for _, m := range n.machines {
+		for _, c := range m.(*SA).children {
+			if len(c.in) != size || len(c.out) != size {
+				t.Errorf("%s: bundles %v and %v, want %d SAs", n.name, c.in, c.out, size)
+			}
+			for _, id := range c.in {
+				known[id] = true
+				if sa, ok := n.plane[id]; !ok || !slices.Equal(sa.Bundle, c.in) {
+					t.Errorf("%s: inbound SA %s has bundle %v, want %v", n.name, id, sa.Bundle, c.in)
+				}
+			}
+			for _, id := range c.out {
+				known[id] = true
+				if sa, ok := n.plane[id]; !ok || sa.Bundle != nil {
+					t.Errorf("%s: outbound SA %s has bundle %v", n.name, id, sa.Bundle)
+				}
+			}
+		}
+		for _, g := range m.(*SA).graves {
+			for _, id := range g.ids {
+				known[id] = true
+			}
+		}
+	}
+	for id := range n.plane {
+		if !known[id] {
+			t.Errorf("%s: %s belongs to nothing", n.name, id)
+		}
+	}
+}
+
+func allThree(c *ike.Conn) {
+	c.IKE, c.ESP = suite.FreeSWANIKE(), suite.FreeSWANESP(true)
+	c.AH, c.Compress = parsed(suite.ParseAH, "md5,sha1"), true
+}
+
+// A bundle of AH, ESP and IPComp lives and dies as one: when it is made, over
+// the rekeyings of a day, and when the peer deletes it.
+func TestBundlesLiveAsOne(t *testing.T) {
+	p := newPair(t, 50)
+	p.both(allThree)
+	p.west.initiate()
+	p.settle()
+	p.check(3)
+	for range 24 {
+		p.pass(time.Hour)
+		p.west.whole(t, 3)
+		p.east.whole(t, 3)
+	}
+	if n := len(facts[ike.ChildUp](p.west)); n < 3 {
+		t.Fatalf("%d pairs in a day", n)
+	}
+	w := p.west.newest()
+	for _, c := range slices.Clone(w.home().children) {
+		p.west.step(w, ike.Delete{Child: c.serial})
+	}
+	p.pass(10 * time.Minute)
+	if len(p.west.plane)+len(p.east.plane) != 0 {
+		t.Errorf("SAs are left: %v %v", p.west.plane, p.east.plane)
+	}
+}
+
+// A pair whose compression the peer takes back at a rekeying goes on without.
+func TestRekeyWithoutCompression(t *testing.T) {
+	p := newPair(t, 51)
+	p.west.conns[0].Compress = true
+	p.west.initiate()
+	p.settle()
+	p.west.whole(t, 2)
+	p.east.cfg.Bundles = false
+	p.pass(8 * time.Hour)
+	ups := facts[ike.ChildUp](p.west)
+	last := ups[len(ups)-1]
+	if len(ups) < 2 || last.Rekeyed == 0 || len(last.Outs()) != 1 {
+		t.Errorf("after the rekeying: %+v", last)
+	}
+}
+
+// AH is refused by both roles where a NAT is in the way: the packets would never
+// arrive.
+func TestAHThroughNAT(t *testing.T) {
+	for _, change := range []func(*ike.Conn){
+		func(c *ike.Conn) { c.ESP = withKE(parsed(suite.ParseAH, "sha1"), 14) },
+		func(c *ike.Conn) { c.AH = parsed(suite.ParseAH, "sha1") },
+	} {
+		p := newPair(t, 52)
+		p.useNAT()
+		p.both(change)
+		p.west.initiate()
+		p.settle()
+		if why := p.west.failure(); why.Reason != ike.ReasonPlane || !strings.Contains(why.Why, "phase2=esp") {
+			t.Errorf("initiator: %+v", why)
+		}
+		p = newPair(t, 53)
+		p.useNAT()
+		change(p.east.conns[0])
+		p.west.initiate()
+		p.settle()
+		if !p.east.said(ike.AHThroughNAT) {
+			t.Errorf("responder\n%s", p)
+		}
+	}
+}
+
+// What stands in the SPI of a proposal, RFC 4303 section 2.1 and RFC 3173
+// section 3.3.
+func TestReadSPI(t *testing.T) {
+	for _, test := range []struct {
+		proto ipsec.Proto
+		spi   []byte
+		want  ipsec.SPI // 0: refused
+	}{
+		{ipsec.ESP, []byte{0, 0, 1, 0}, 0x100}, {ipsec.ESP, []byte{0, 0, 0, 255}, 0}, {ipsec.ESP, []byte{1, 0}, 0}, {ipsec.AH, nil, 0},
+		{ipsec.Comp, []byte{0x10, 1}, 0x1001}, {ipsec.Comp, []byte{0, 0, 0x10, 1}, 0x1001}, {ipsec.Comp, []byte{0, 2}, 2}, {ipsec.Comp, []byte{0xff, 0xff}, 0xffff},
+		{ipsec.Comp, []byte{0, 0}, 0}, {ipsec.Comp, []byte{0, 3}, 0}, {ipsec.Comp, []byte{0, 63}, 0}, {ipsec.Comp, []byte{0, 255}, 0}, {ipsec.Comp, []byte{0, 1, 0, 0}, 0},
+		{ipsec.Comp, []byte{1}, 0}, {ipsec.Comp, nil, 0}, {ipsec.Comp, []byte{0, 0x10, 1}, 0},
+	} {
+		got, err := readSPI(test.proto, test.spi)
+		if (err != nil) != (test.want == 0) || got != test.want {
+			t.Errorf("%s %x: %#x, %v", test.proto, test.spi, uint32(got), err)
+		}
+	}
+}
