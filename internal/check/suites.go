@@ -2,9 +2,11 @@ package check
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"cygnet/internal/config"
+	"cygnet/internal/ike"
 )
 
 // weakAlgorithms tells what is named and out of use, with the reason of each;
@@ -40,7 +42,7 @@ func weakAlgorithms(g *Gateway, out *found) {
 
 func nullAuth(c *config.Conn, out *found) {
 	for _, v := range views(c) {
-		if v.local.ID.Kind == config.IdentityNull {
+		if v.local.ID.Kind == config.IdentityNull || slices.Contains(v.local.Auth, ike.AuthNULL) {
 			out.at(at(c, v.localSide+"id"), c.Name, v.localSide+" does not prove who it is", "an identity with a key, or a secret").Severity = Error
 		}
 	}

@@ -52,7 +52,7 @@ func (k *checker) given(id string) bool { _, ok := k.Keys[id]; return ok }
 func (k *checker) finish() *Problem {
 	k.families()
 	for _, check := range []func() *Problem{
-		k.hosts, k.subnets, k.shunts, k.manual, k.legacy, k.lives, k.proposals, k.keys, k.protocols, k.opportunistic,
+		k.hosts, k.subnets, k.shunts, k.manual, k.legacy, k.virtual, k.lives, k.proposals, k.certificates, k.keys, k.protocols, k.opportunistic,
 	} {
 		if p := check(); p != nil {
 			return p
@@ -63,7 +63,7 @@ func (k *checker) finish() *Problem {
 			e.Auth = k.AuthBy
 		}
 	}
-	return nil
+	return k.authentication()
 }
 
 // side is one end with its name.
@@ -304,10 +304,15 @@ func (k *checker) keys() *Problem {
 			}
 		}
 	}
-	if k.needsKey() && len(k.Left.Given()) == 0 && len(k.Right.Given()) == 0 {
-		k.warn("authby", "no public key is given for either end, and keys are not looked up in DNS", "give leftrsasigkey= and rightrsasigkey=, or authby=secret")
+	if k.needsKey() && !k.known(&k.Left, &k.Right) && !k.known(&k.Right, &k.Left) {
+		k.warn("authby", "no public key is given for either end, and keys are not looked up in DNS", "give leftrsasigkey= and rightrsasigkey=, or leftcert=, or authby=secret")
 	}
 	return nil
+}
+
+// known reports whether the configuration says how an end proves itself.
+func (k *checker) known(e, other *End) bool {
+	return len(e.Given()) > 0 || e.Cert.File != "" || e.AcceptsCertificate(other)
 }
 
 // needsKey reports whether the connection can be authenticated by public keys

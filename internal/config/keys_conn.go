@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"net/netip"
 	"strconv"
 	"strings"
 	"time"
@@ -16,7 +17,7 @@ import (
 func newConn(d Dialect) Conn {
 	c := Conn{
 		Keys:    make(map[string]Pos),
-		Version: 2, PFS: true, Rekey: true, CheckArrival: true,
+		Version: 2, PFS: true, Rekey: true, CheckArrival: true, MOBIKE: true,
 		KeyLife: 8 * time.Hour, IKELifetime: 8 * time.Hour, RekeyMargin: 9 * time.Minute, RekeyFuzz: 100,
 		DPDDelay: 30 * time.Second, DPDTimeout: 120 * time.Second,
 		ReplayWindow: 128, Negotiation: ipsec.Hold,
@@ -29,7 +30,6 @@ func newConn(d Dialect) Conn {
 }
 
 const (
-	noConfig = "configuration payloads are not exchanged"
 	noKernel = "there is no kernel data plane"
 	noMark   = "packets are chosen by address, protocol and port only"
 	noXAUTH  = "users are not asked for passwords"
@@ -47,7 +47,7 @@ var connKeys = []keyword[Conn]{
 	{name: "keyexchange", aliases: []string{"ikev2"}, kind: "ike, ikev2 or ikev1", def: "ikev2", doc: "Version of IKE.",
 		field: enum(func(c *Conn) *uint8 { return &c.Version }, word[uint8]{"ikev2", 2, ""}, word[uint8]{"ike", 2, ""}, word[uint8]{"yes", 2, ""}, word[uint8]{"insist", 2, ""},
 			word[uint8]{"propose", 2, ""}, word[uint8]{"permit", 2, ""}, word[uint8]{"ikev1", 1, ""}, word[uint8]{"no", 1, ""}, word[uint8]{"never", 1, ""})},
-	{name: "authby", kind: "secret, rsasig, both joined by |, or never", def: "rsasig", doc: "How the ends prove who they are.", field: authField(func(c *Conn) *[]ike.AuthMethod { return &c.AuthBy })},
+	{name: "authby", kind: "secret, rsasig, null, some joined by |, or never", def: "rsasig", doc: "How the ends prove who they are.", field: authField(func(c *Conn) *[]ike.AuthMethod { return &c.AuthBy })},
 	{name: "ike", kind: "proposals", doc: "Algorithms of the IKE SA.", field: text(func(c *Conn) *string { return &c.IKE.Text })},
 	{name: "esp", aliases: []string{"phase2alg"}, kind: "proposals", doc: "Algorithms that protect the packets.", field: text(func(c *Conn) *string { return &c.ESP.Text })},
 	{name: "phase2", aliases: []string{"auth"}, kind: "esp", def: "esp", doc: "Protocol that protects the packets.",
@@ -88,9 +88,11 @@ var connKeys = []keyword[Conn]{
 	{name: "mtu", kind: "number", def: "0", doc: "MTU of the routes; 0: the device's.", field: integer(func(c *Conn) *int { return &c.MTU }, 0, 65535)},
 
 	{name: "compress", kind: "yes or no", def: "no", doc: "Offer IPComp.", use: harmless, why: "packets are not compressed", field: yesNo(func(c *Conn) *bool { return &c.Compress })},
-	{name: "fragmentation", kind: "yes, no or force", def: "", doc: "IKE fragmentation.", use: harmless, unless: []string{"no", "yes"}, why: "IKE messages are not fragmented",
-		field: enum(func(c *Conn) *ike.Tristate { return &c.Fragmentation }, word[ike.Tristate]{"", ike.Auto, ""}, word[ike.Tristate]{"yes", ike.Auto, ""}, word[ike.Tristate]{"accept", ike.Auto, ""}, word[ike.Tristate]{"force", ike.Yes, ""}, word[ike.Tristate]{"no", ike.No, ""})},
-	{name: "mobike", kind: "yes or no", def: "no", doc: "Follow changes of address.", use: harmless, why: "the connection starts anew when an address changes", field: yesNo(func(c *Conn) *bool { return &c.MOBIKE })},
+	{name: "fragmentation", kind: "yes, no or force", def: "yes", doc: "IKEv2: cut IKE messages that are too long for the path (RFC 7383); force: to the smallest size that every path takes.",
+		field: enum(func(c *Conn) *ike.Tristate { return &c.Fragmentation }, word[ike.Tristate]{"yes", ike.Auto, ""}, word[ike.Tristate]{"accept", ike.Auto, ""}, word[ike.Tristate]{"force", ike.Yes, ""}, word[ike.Tristate]{"no", ike.No, ""})},
+	{name: "mobike", kind: "yes or no", def: "yes", doc: "IKEv2: the end that began may change its address (RFC 4555).", field: yesNo(func(c *Conn) *bool { return &c.MOBIKE })},
+	{name: "modecfgdns", aliases: []string{"modecfgdns1", "modecfgdns2"}, kind: "addresses", doc: "Name servers that peers with an address of ours are told.", field: addresses(func(c *Conn) *[]netip.Addr { return &c.DNS })},
+	{name: "modecfgdomains", aliases: []string{"modecfgdomain"}, kind: "domains", doc: "Domains that those servers are for; none: all.", field: domains(func(c *Conn) *[]string { return &c.Domains })},
 	{name: "reauth", aliases: []string{"reauthby"}, kind: "yes or no", def: "no", doc: "Authenticate anew at every IKE rekeying.", use: harmless, why: "IKE SAs are rekeyed", field: yesNo(func(c *Conn) *bool { return &c.Reauth })},
 	{name: "priority", kind: "number", def: "0", doc: "Which policy wins; 0: the more specific.", use: refused, why: "the more specific policy always wins", field: integer(func(c *Conn) *int { return &c.Priority }, 0, 1<<31-1)},
 
@@ -130,7 +132,7 @@ var connKeys = []keyword[Conn]{
 	connOption("sha2-truncbug", "yes or no", "no", "SHA2-256 with an ICV of 96 bits.", refused, "the ICV always has 128 bits"),
 	connOption("ms-dh-downgrade", "yes or no", "no", "Accept a weaker group when rekeying.", refused, "the group may not change"),
 	connOption("dns-match-id", "yes or no", "no", "The peer's identity must match its DNS name.", refused, "it is not looked up"),
-	connOption("require-id-on-certificate", "yes or no", "yes", "A certificate must name the identity.", harmless, noX509),
+	connOption("require-id-on-certificate", "yes or no", "yes", "A certificate must name the identity.", refused, "whoever has any certificate could be anybody"),
 	connOption("initial-contact", "yes or no", "yes", "Tell the peer that older SAs are gone.", harmless, "it is told"),
 	connOption("send-redirect", "yes or no", "no", "Send peers elsewhere.", refused, "peers stay"),
 	connOption("accept-redirect", "yes or no", "no", "Go where the peer sends us.", harmless, "connections stay"),
@@ -147,12 +149,10 @@ var connKeys = []keyword[Conn]{
 	connOption("xauthby", "file, pam or alwaysok", "file", "Where passwords are looked up.", refused, noXAUTH),
 	connOption("xauthfail", "hard or soft", "hard", "What a wrong password does.", refused, noXAUTH),
 	connOption("xauth_identity", "identity", "", "Identity inside XAUTH.", refused, noXAUTH),
-	connOption("modeconfig", "pull or push", "pull", "Who begins Mode Config.", harmless, noConfig),
-	connOption("modecfgpull", "yes or no", "no", "Ask for Mode Config.", harmless, noConfig),
-	connOption("modecfgdns", "addresses", "", "DNS servers for the peer.", refused, noConfig, "modecfgdns1", "modecfgdns2"),
-	connOption("modecfgdomains", "names", "", "DNS domains for the peer.", refused, noConfig, "modecfgdomain"),
-	connOption("modecfgbanner", "text", "", "Greeting for the peer.", refused, noConfig),
-	connOption("modecfgwins", "addresses", "", "WINS servers for the peer.", refused, noConfig, "modecfgwins1", "modecfgwins2"),
+	connOption("modeconfig", "pull or push", "pull", "Who begins Mode Config.", harmless, "with IKEv2 the client asks"),
+	connOption("modecfgpull", "yes or no", "no", "Ask for Mode Config.", harmless, "with IKEv2 the client always asks"),
+	connOption("modecfgbanner", "text", "", "Greeting for the peer.", harmless, "IKEv2 has none"),
+	connOption("modecfgwins", "addresses", "", "WINS servers for the peer.", harmless, "IKEv2 has none", "modecfgwins1", "modecfgwins2"),
 	connOption("cisco-unity", "yes or no", "no", "Cisco's vendor IDs.", harmless, "IKEv2 has none"),
 	connOption("fake-strongswan", "yes or no", "no", "Pretend to be strongSwan.", harmless, "nobody is imitated"),
 	connOption("send-vendorid", "yes or no", "no", "Send our vendor ID.", harmless, "none is sent"),
@@ -180,7 +180,7 @@ var authWords = []word[ike.AuthMethod]{
 	{"rsa-sha2", ike.AuthPubkey, ""}, {"rsa-sha2_256", ike.AuthPubkey, ""}, {"rsa-sha2_384", ike.AuthPubkey, ""}, {"rsa-sha2_512", ike.AuthPubkey, ""},
 	{"ecdsa-sha2", ike.AuthPubkey, ""}, {"ecdsa-sha2_256", ike.AuthPubkey, ""}, {"ecdsa-sha2_384", ike.AuthPubkey, ""}, {"ecdsa-sha2_512", ike.AuthPubkey, ""},
 	{"psk", ike.AuthPSK, ""},
-	{"null", ike.AuthNULL, noOE}, {"rsa-sha1", 0, "SHA-1 signatures are worth nothing"}, {"xauthpsk", 0, noXAUTH}, {"xauthrsasig", 0, noXAUTH}, {"eap", 0, noXAUTH}, {"eaponly", 0, noXAUTH},
+	{"null", ike.AuthNULL, ""}, {"rsa-sha1", 0, "SHA-1 signatures are worth nothing"}, {"xauthpsk", 0, noXAUTH}, {"xauthrsasig", 0, noXAUTH}, {"eap", 0, noXAUTH}, {"eaponly", 0, noXAUTH},
 }
 
 // authField is a list of methods. Public keys go first whatever the order, as
@@ -200,7 +200,7 @@ func authField[T any](at func(*T) *[]ike.AuthMethod) field[T] {
 				has[w.value] = true
 			}
 			var methods []ike.AuthMethod
-			for _, m := range []ike.AuthMethod{ike.AuthPubkey, ike.AuthPSK, ike.AuthNever} {
+			for _, m := range []ike.AuthMethod{ike.AuthPubkey, ike.AuthPSK, ike.AuthNULL, ike.AuthNever} {
 				if has[m] {
 					methods = append(methods, m)
 				}

@@ -8,6 +8,7 @@ import (
 
 	"cygnet/internal/ike"
 	"cygnet/internal/ipsec"
+	"cygnet/internal/pool"
 	"cygnet/internal/rawkey"
 )
 
@@ -19,13 +20,16 @@ var endKeys = []keyword[End]{
 	{name: "subnets", kind: "{subnet subnet …}", doc: "One connection for each of them.", field: subnetSets},
 	{name: "nexthop", kind: "address, %direct or %defaultroute", doc: "First hop toward the other end.", field: hostField(func(e *End) *Host { return &e.NextHop }, hopWords)},
 	{name: "id", kind: "identity", doc: "Name in IKE; nothing: the address.", field: identity(func(e *End) *Identity { return &e.ID })},
-	{name: "rsasigkey", aliases: []string{"sigkey"}, kind: "key data, %dnsondemand, %dnsonload or %none", def: "%dnsondemand", doc: "Public key.", field: keyField(0)},
+	{name: "rsasigkey", aliases: []string{"sigkey"}, kind: "key data, %cert, %dnsondemand, %dnsonload or %none", def: "%dnsondemand", doc: "Public key.", field: keyField(0)},
 	{name: "rsasigkey2", aliases: []string{"sigkey2"}, kind: "key data", doc: "Another public key, while keys change.", field: keyField(1)},
 	{name: "pubkey", aliases: []string{"ecdsakey", "eddsakey"}, kind: "key data", doc: "Public key of any kind.", field: keyField(2)},
 	{name: "pubkey2", kind: "key data", doc: "Another public key of any kind.", field: keyField(3)},
-	{name: "auth", kind: "pubkey or secret", doc: "How that end proves who it is, if not as authby= says.", field: authField(func(e *End) *[]ike.AuthMethod { return &e.Auth })},
+	{name: "auth", kind: "pubkey, secret or null", doc: "How that end proves who it is, if not as authby= says.", field: authField(func(e *End) *[]ike.AuthMethod { return &e.Auth })},
 	{name: "protoport", kind: "protocol/port", doc: "Only this protocol and port.", field: protoPort},
-	{name: "sourceip", kind: "address", doc: "Source address of our own packets into the tunnel.", field: sourceIP},
+	{name: "sourceip", kind: "%config, %config4, %config6, addresses, or ranges", doc: "Source address of our own packets into the tunnel; without a subnet, address to ask the peer for; of the peer: as addresspool.", field: sourceIP},
+	{name: "addresspool", kind: "ranges or subnets joined by commas", doc: "Addresses that the peer at that end is given.", field: ranges(func(e *End) *[]pool.Range { return &e.pools })},
+	{name: "modecfgclient", kind: "yes or no", def: "no", doc: "That end asks for an address, as sourceip=%config.", field: yesNo(func(e *End) *bool { return &e.ModeClient })},
+	{name: "modecfgserver", kind: "yes or no", def: "no", doc: "That end gives addresses; the other end's addresspool says which.", field: yesNo(func(e *End) *bool { return &e.ModeServer })},
 	{name: "ikeport", kind: "port", doc: "UDP port of that end's IKE.", field: port(func(e *End) *uint16 { return &e.IKEPort })},
 	{name: "updown", kind: "command", doc: "Run instead of our own routing.", field: updownField},
 
@@ -37,25 +41,25 @@ var endKeys = []keyword[End]{
 	{name: "espspi", kind: "0x and digits", doc: "Manual: SPI of ESP toward that end.", field: spi(func(e *End) *ipsec.SPI { return &e.Manual.ESPSPI })},
 	{name: "ahspi", kind: "0x and digits", doc: "Manual: SPI of AH toward that end.", field: spi(func(e *End) *ipsec.SPI { return &e.Manual.AHSPI })},
 
-	endOption("cert", "file", "", "Certificate.", refused, noX509),
-	endOption("cert2", "file", "", "Another certificate.", refused, noX509),
-	endOption("ca", "name", "", "Who must have issued the certificate.", refused, noX509),
-	endOption("ca2", "name", "", "Who must have issued the other certificate.", refused, noX509),
-	endOption("sendcert", "always, ifasked or never", "", "When the certificate is sent.", harmless, noX509),
+	{name: "cert", kind: "file", doc: "Certificate: a file of ipsec.d/certs, or a path.", field: text(func(e *End) *string { return &e.Cert.File })},
+	{name: "ca", kind: "distinguished name, %same or %any", doc: "Who must have issued the certificate.", field: authority},
+	{name: "sendcert", kind: "always, ifasked or never", def: "always", doc: "When the certificate is sent.",
+		field: enum(func(e *End) *ike.CertSend { return &e.Cert.Send }, word[ike.CertSend]{"always", ike.CertSendAlways, ""}, word[ike.CertSend]{"yes", ike.CertSendAlways, ""},
+			word[ike.CertSend]{"ifasked", ike.CertSendIfAsked, ""}, word[ike.CertSend]{"sendifasked", ike.CertSendIfAsked, ""},
+			word[ike.CertSend]{"never", ike.CertSendNever, ""}, word[ike.CertSend]{"no", ike.CertSendNever, ""})},
+	endOption("cert2", "file", "", "Another certificate.", refused, "an end has one certificate"),
+	endOption("ca2", "name", "", "Who must have issued the other certificate.", refused, "an end has one certificate"),
 	endOption("ckaid", "digits", "", "Key in the NSS database.", refused, "there is no NSS database"),
-	endOption("certpolicy", "OIDs", "", "Policies that the certificate must have.", refused, noX509),
-	endOption("hashandurl", "yes or no", "no", "Fetch the certificate.", refused, noX509),
-	endOption("groups", "list", "", "Groups of attribute certificates.", refused, noX509, "groups2"),
+	endOption("certpolicy", "OIDs", "", "Policies that the certificate must have.", refused, "policies are not looked at; leftca= limits who may issue"),
+	endOption("hashandurl", "yes or no", "no", "Fetch the certificate.", refused, "certificates are sent, and never fetched from where a peer says"),
+	endOption("groups", "list", "", "Groups of attribute certificates.", refused, "attribute certificates are not read", "groups2"),
 	endOption("id2", "identity", "", "Identity of a second authentication.", refused, "there is one authentication"),
 	endOption("auth2", "method", "", "A second authentication.", refused, "there is one authentication"),
 	endOption("authby", "method", "", "As leftauth.", refused, "use leftauth"),
 	endOption("autheap", "method", "none", "EAP method.", refused, noXAUTH),
 	endOption("subnetwithin", "subnet", "", "Any subnet inside this one.", refused, "the peer must ask for what leftsubnet= says; narrowing=yes lets it ask for less"),
-	endOption("addresspool", "low-high", "", "Addresses for peers.", refused, noConfig),
-	endOption("dns", "addresses", "", "DNS servers to ask for.", refused, noConfig),
-	endOption("modecfgclient", "yes or no", "no", "Ask for an address.", refused, noConfig),
-	endOption("modecfgserver", "yes or no", "no", "Give addresses.", refused, noConfig),
-	endOption("cat", "yes or no", "no", "Translate our addresses to the one given.", refused, noConfig),
+	endOption("dns", "addresses", "", "DNS servers to ask for or to tell.", refused, "they are asked for with every address; modecfgdns= tells them"),
+	endOption("cat", "yes or no", "no", "Translate our addresses to the one given.", refused, "addresses are not translated"),
 	endOption("xauthserver", "yes or no", "no", "Ask for passwords.", refused, noXAUTH),
 	endOption("xauthclient", "yes or no", "no", "Send a password.", refused, noXAUTH),
 	endOption("username", "name", "", "User's name.", refused, noXAUTH, "xauthusername"),
@@ -200,7 +204,7 @@ func joinSubnets(list []netip.Prefix, sep string) string {
 }
 
 var keyWords = []word[KeyKind]{
-	{"%none", KeyNone, ""}, {"%dnsondemand", KeyDNSOnDemand, ""}, {"%dnsonload", KeyDNSOnLoad, ""}, {"%dns", KeyDNSOnLoad, ""}, {"%cert", KeyCert, noX509},
+	{"%none", KeyNone, ""}, {"%dnsondemand", KeyDNSOnDemand, ""}, {"%dnsonload", KeyDNSOnLoad, ""}, {"%dns", KeyDNSOnLoad, ""}, {"%cert", KeyCert, ""},
 }
 
 // keyField is one of the keywords that give a public key; slot keeps them
@@ -246,19 +250,6 @@ var protoPort = field[End]{
 		return err
 	},
 	print: func(e *End) string { return formatProtoPort(e.Proto, e.Ports) },
-}
-
-var sourceIP = field[End]{
-	parse: func(e *End, v value) error {
-		if strings.HasPrefix(v.text, "%") {
-			return notYet{noConfig}
-		}
-		if strings.Contains(v.text, "/") {
-			return notYet{noConfig}
-		}
-		return addressField(func(e *End) *netip.Addr { return &e.SourceIP }).parse(e, v)
-	},
-	print: addressField(func(e *End) *netip.Addr { return &e.SourceIP }).print,
 }
 
 // updownField is leftupdown=. The default command, with or without its path,

@@ -211,6 +211,9 @@ func (f *Facts) end(e end) (ike.End, error) {
 func (f *Facts) identity(e end) (ike.ID, error) {
 	switch e.ID.Kind {
 	case config.IdentityUnset:
+		if slices.Equal(e.Auth, []ike.AuthMethod{ike.AuthNULL}) { // it proves no name
+			return ike.ID{Kind: ike.IDNULL}, nil
+		}
 		if e.addr.IsUnspecified() {
 			return ike.ID{}, nil
 		}

@@ -3,8 +3,10 @@ package ike
 import (
 	"crypto"
 	"crypto/hmac"
+	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"cygnet/internal/ipsec"
@@ -54,6 +56,10 @@ type Prove struct {
 	Hashes        []uint16 // the peer's SIGNATURE_HASH_ALGORITHMS
 
 	Asked []CertRequest // the peer's CERTREQ payloads
+
+	// Shared is the secret of a method that has none of its own: of AuthNULL
+	// SK_pi or SK_pr, whichever is the signer's.
+	Shared ipsec.Secret
 }
 
 // Run implements Job.
@@ -68,6 +74,9 @@ func (j Prove) Run(env Env) (any, error) {
 			sig.Certs = certs.Certificates(j.Conn, j.Asked)
 		}
 		return sig, err
+	case AuthNULL:
+		mac, err := sharedMAC(j.PRF, j.Shared, j.Octets)
+		return Signature{Method: authMethodNULL, Data: mac}, err
 	}
 	return nil, fmt.Errorf("no way to prove %s by method %d", j.Local, j.Method)
 }
@@ -81,14 +90,25 @@ func (j Prove) pskMAC(keys KeyStore) ([]byte, error) {
 	if psk.Len() == 0 {
 		return nil, fmt.Errorf("the pre-shared key for %s and %s is empty", j.Local, j.Remote)
 	}
-	return j.PRF.Sum(j.PRF.Sum(psk.Bytes(), []byte(keyPad)), j.Octets), nil
+	return sharedMAC(j.PRF, psk, j.Octets)
+}
+
+// sharedMAC is the AUTH value of a shared secret, RFC 7296 section 2.15.
+func sharedMAC(prf *suite.PRF, secret ipsec.Secret, octets []byte) ([]byte, error) {
+	if secret.Len() == 0 {
+		return nil, errors.New("there is no secret to make AUTH from")
+	}
+	return prf.Sum(prf.Sum(secret.Bytes(), []byte(keyPad)), octets), nil
 }
 
 // keyPad is RFC 7296 section 2.15's "Key Pad for IKEv2", 17 octets.
 const keyPad = "Key Pad for IKEv2"
 
-// AUTH method numbers, RFC 7296 section 3.8.
-const authMethodPSK = 2
+// AUTH method numbers, RFC 7296 section 3.8 and RFC 7619 section 2.1.
+const (
+	authMethodPSK  = 2
+	authMethodNULL = 13
+)
 
 // String implements Job.
 func (j Prove) String() string { return "prove " + j.Local.String() }
@@ -101,7 +121,8 @@ type Verify struct {
 	Octets        []byte // what the peer signed
 	Local, Remote ID
 	Auth          Signature
-	Now           time.Time // the wall clock, for the validity of certificates
+	Now           time.Time    // the wall clock, for the validity of certificates
+	Shared        ipsec.Secret // as in Prove
 }
 
 // Verified says that an identity was proven. Only Verify makes valid ones.
@@ -122,10 +143,30 @@ func (v Verified) Proves(peer ID) bool { return v.ok && v.peer == peer }
 
 // Run implements Job.
 func (j Verify) Run(env Env) (any, error) {
-	if j.Auth.Method == authMethodPSK {
+	switch j.Auth.Method {
+	case authMethodPSK:
 		return j.psk(env.Keys)
+	case authMethodNULL:
+		return j.null()
 	}
 	return j.signature(env.Keys)
+}
+
+// null checks that the peer of this key exchange is the one that speaks now,
+// which is all that RFC 7619 promises. Nobody is known by it: only ID_NULL can
+// be shown so, whatever the peer calls itself (section 2.2).
+func (j Verify) null() (any, error) {
+	if j.Conn == nil || !slices.Contains(j.Conn.Remote.Auth, AuthNULL) || j.Remote.Kind != IDNULL {
+		return nil, fmt.Errorf("%s must prove who it is", j.Remote)
+	}
+	want, err := sharedMAC(j.PRF, j.Shared, j.Octets)
+	if err != nil {
+		return nil, err
+	}
+	if !hmac.Equal(want, j.Auth.Data) {
+		return nil, errors.New("the peer is not the one that the keys were agreed with")
+	}
+	return Verified{peer: j.Remote, ok: true, How: "nothing (NULL authentication)"}, nil
 }
 
 func (j Verify) psk(keys KeyStore) (any, error) {

@@ -77,7 +77,7 @@ func TestVerify(t *testing.T) {
 		{"key, only another known", store{public: keyed.public[:1]}, sig, octets, false, "1 tried"},
 		{"key, none known", store{}, sig, octets, false, "no public key known for @east"},
 		{"key, no such method", keyed, Signature{Method: 201, Data: sig.Data}, octets, false, "wrong key?"},
-		{"NULL", keyed, Signature{Method: 13}, octets, false, "wrong key?"},
+		{"NULL", keyed, Signature{Method: 13}, octets, false, "must prove who it is"},
 	} {
 		r, err := Verify{PRF: prf, Octets: c.what, Local: west, Remote: east, Auth: c.auth}.Run(Env{Keys: c.keys})
 		v, _ := r.(Verified)

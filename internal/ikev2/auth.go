@@ -1,6 +1,8 @@
 package ikev2
 
 import (
+	"slices"
+
 	"cygnet/internal/ike"
 	"cygnet/internal/ikev2/wire"
 	"cygnet/internal/ipsec"
@@ -34,12 +36,7 @@ func methodOf(number uint8) ike.AuthMethod {
 
 // accepts reports whether an end may prove itself by a method.
 func accepts(e *ike.End, m ike.AuthMethod) bool {
-	for _, a := range e.Auth {
-		if a == m && m != ike.AuthNever {
-			return true
-		}
-	}
-	return false
+	return m != ike.AuthNever && slices.Contains(e.Auth, m)
 }
 
 func methodName(m ike.AuthMethod) string {

@@ -2,6 +2,7 @@ package ikev2
 
 import (
 	"fmt"
+	"slices"
 
 	"cygnet/internal/ike"
 	"cygnet/internal/ikev2/wire"
@@ -23,7 +24,7 @@ func (s *step) startAuth() {
 	idi := wire.NewIDi(c.Local.ID)
 	s.startJob(ike.Prove{
 		Conn: c, Method: c.Local.Auth[0], PRF: s.chosen.PRF, Local: c.Local.ID, Remote: c.Remote.ID, Hashes: s.hs.hashes, Asked: s.hs.asked,
-		Octets: s.initiatorOctets(idi.Body()),
+		Octets: s.initiatorOctets(idi.Body()), Shared: s.nullSecret(c.Local.Auth[0], s.keys.pi),
 	}, func(s *step, result any, err error) {
 		if err != nil {
 			s.fail(&ike.Failure{Reason: ike.ReasonAuth, Why: err.Error()})
@@ -43,10 +44,10 @@ func (s *step) sendAuth(idi wire.IDi, sig ike.Signature) {
 	s.hs.offer = o
 	ps := append([]wire.Payload{idi}, certPayloads(sig.Certs)...)
 	ps = append(ps, s.certRequest(c)...)
-	if s.cfg.UseInitialContact != nil && s.cfg.UseInitialContact(c) {
+	if c.Local.Auth[0] != ike.AuthNULL && s.cfg.UseInitialContact != nil && s.cfg.UseInitialContact(c) {
 		ps = append(ps, wire.NewNotify(ike.NotifyInitialContact, nil))
 	}
-	if c.Remote.ID.Kind != ike.IDNone && !c.Remote.ID.Wild() {
+	if k := c.Remote.ID.Kind; k != ike.IDNone && k != ike.IDNULL && !c.Remote.ID.Wild() {
 		ps = append(ps, wire.NewIDr(c.Remote.ID))
 	}
 	ps = append(ps, wire.AUTH{Method: sig.Method, Data: sig.Data})
@@ -78,28 +79,30 @@ func (s *step) authResponse(in inbound) {
 		s.authFailed(&ike.Failure{Reason: ike.ReasonProtocol, Why: "the peer answered IKE_AUTH without IDr"})
 		return
 	}
-	c := s.conn
-	if want := c.Remote.ID; !want.Admits(idr.ID) {
-		s.notThem(fmt.Sprintf("we require peer to have ID '%s', but peer declares '%s'", want, idr.ID), want.String(), idr.ID.String())
+	c, method := s.conn, methodOf(auth.Method)
+	peer := identityOf(idr.ID, method)
+	if want := c.Remote.ID; !want.Admits(peer) {
+		s.notThem(fmt.Sprintf("we require peer to have ID '%s', but peer declares '%s'", want, peer), want.String(), peer.String())
 		return
 	}
-	if m := methodOf(auth.Method); !accepts(&c.Remote, m) {
-		s.notThem(fmt.Sprintf("the peer authenticates by %s, which the connection does not allow", methodName(m)), "", methodName(m))
+	if !accepts(&c.Remote, method) {
+		s.notThem(fmt.Sprintf("the peer authenticates by %s, which the connection does not allow", methodName(method)), "", methodName(method))
 		return
 	}
-	s.remoteID = idr.ID
+	s.remoteID = peer
 	s.startJob(ike.Verify{
-		Conn: c, PRF: s.chosen.PRF, Local: s.localID, Remote: idr.ID,
+		Conn: c, PRF: s.chosen.PRF, Local: s.localID, Remote: peer,
 		Octets: s.responderOctets(idr.Body()),
 		Auth:   ike.Signature{Method: auth.Method, Data: auth.Data, Certs: certsOf(in.Payloads)}, Now: s.now,
+		Shared: s.nullSecret(method, s.keys.pr),
 	}, func(s *step, result any, err error) {
 		if err != nil {
-			s.notThem("authentication of '"+idr.ID.String()+"' failed: "+err.Error(), "", "")
+			s.notThem("authentication of '"+peer.String()+"' failed: "+err.Error(), "", "")
 			return
 		}
 		v, ok := result.(ike.Verified)
-		if !ok || !v.Proves(idr.ID) {
-			s.notThem("authentication of '"+idr.ID.String()+"' failed", "", "")
+		if !ok || !v.Proves(peer) {
+			s.notThem("authentication of '"+peer.String()+"' failed", "", "")
 			return
 		}
 		s.warn(v)
@@ -175,7 +178,9 @@ func (s *step) authRequest(in inbound) {
 	if idr, ok := in.IDr(); ok {
 		want = idr.ID
 	}
-	c, why := s.caller(idi.ID, want, methodOf(auth.Method))
+	method := methodOf(auth.Method)
+	peer := identityOf(idi.ID, method)
+	c, why := s.caller(peer, want, method)
 	if c == nil {
 		s.refuseUnknown(in, auth, idi, why)
 		return
@@ -184,20 +189,21 @@ func (s *step) authRequest(in inbound) {
 		s.fatal(&ike.NotifyError{Type: ike.NotifyInvalidSyntax, Why: "IKE_AUTH without a Child SA"})
 		return
 	}
-	s.conn, s.remoteID, s.localID = c, idi.ID, c.Local.ID
+	s.conn, s.remoteID, s.localID = c, peer, c.Local.ID
 	s.hs.ask, s.hs.asked = in, askedOf(in.Payloads)
 	s.startJob(ike.Verify{
-		Conn: c, PRF: s.chosen.PRF, Local: s.localID, Remote: idi.ID,
+		Conn: c, PRF: s.chosen.PRF, Local: s.localID, Remote: peer,
 		Octets: s.initiatorOctets(idi.Body()),
 		Auth:   ike.Signature{Method: auth.Method, Data: auth.Data, Certs: certsOf(in.Payloads)}, Now: s.now,
+		Shared: s.nullSecret(method, s.keys.pi),
 	}, func(s *step, result any, err error) {
 		if err != nil {
-			s.refuseAuth(&ike.Failure{Reason: ike.ReasonAuth, Why: "authentication of '" + idi.ID.String() + "' failed: " + err.Error()})
+			s.refuseAuth(&ike.Failure{Reason: ike.ReasonAuth, Why: "authentication of '" + peer.String() + "' failed: " + err.Error()})
 			return
 		}
 		v, ok := result.(ike.Verified)
-		if !ok || !v.Proves(idi.ID) {
-			s.refuseAuth(&ike.Failure{Reason: ike.ReasonAuth, Why: "authentication of '" + idi.ID.String() + "' failed"})
+		if !ok || !v.Proves(peer) {
+			s.refuseAuth(&ike.Failure{Reason: ike.ReasonAuth, Why: "authentication of '" + peer.String() + "' failed"})
 			return
 		}
 		s.warn(v)
@@ -235,6 +241,12 @@ func (s *step) allowed(c *ike.Conn) bool {
 	return no == nil
 }
 
+// siblings are the connections that the peer may use on this IKE SA. One whose
+// ike= forbids what was agreed here is none of them.
+func (s *step) siblings() []*ike.Conn {
+	return slices.DeleteFunc(s.cfg.PAD.Siblings(s.conn), func(c *ike.Conn) bool { return !s.allowed(c) })
+}
+
 // refuseUnknown refuses a caller whom no connection knows, after the same work
 // as one who has the wrong key: how long the answer takes must not tell which
 // identities exist (V2S-12).
@@ -265,7 +277,7 @@ func (s *step) proveResponder() {
 	idr := wire.NewIDr(c.Local.ID)
 	s.startJob(ike.Prove{
 		Conn: c, Method: c.Local.Auth[0], PRF: s.chosen.PRF, Local: s.localID, Remote: s.remoteID, Hashes: s.hs.hashes, Asked: s.hs.asked,
-		Octets: s.responderOctets(idr.Body()),
+		Octets: s.responderOctets(idr.Body()), Shared: s.nullSecret(c.Local.Auth[0], s.keys.pr),
 	}, func(s *step, result any, err error) {
 		if err != nil {
 			s.refuseAuth(&ike.Failure{Reason: ike.ReasonAuth, Why: err.Error()})
@@ -279,7 +291,8 @@ func (s *step) proveResponder() {
 // Child SA that comes to nothing leaves the IKE SA up (1.2).
 func (s *step) responderUp(idr wire.IDr, sig ike.Signature) {
 	in, ni, nr := s.hs.ask, s.hs.ni, s.hs.nr
-	_, contact := in.Notify(ike.NotifyInitialContact)
+	// RFC 7619, 3: nobody may end the IKE SAs of others who has not said who it is.
+	contact := says(in.Payloads, ike.NotifyInitialContact) && s.remoteID.Kind != ike.IDNULL
 	s.conn = s.cfg.PAD.Instantiate(s.conn, s.remote, s.remoteID)
 	ps := append([]wire.Payload{idr}, certPayloads(sig.Certs)...)
 	ps = append(ps, wire.AUTH{Method: sig.Method, Data: sig.Data})
@@ -289,7 +302,7 @@ func (s *step) responderUp(idr wire.IDr, sig ike.Signature) {
 	config, no := s.configure(in.Payloads)
 	var a *agreement
 	if no == nil {
-		a, no = s.agree(in.Payloads, s.cfg.PAD.Siblings(s.conn), nil, true)
+		a, no = s.agree(in.Payloads, s.siblings(), nil, true)
 	}
 	if no == nil {
 		no = s.admit(a)
