@@ -13,6 +13,7 @@ import (
 // child is one Child SA pair of a connection.
 type child struct {
 	serial, ike   uint32
+	root          uint32 // serial of the first of those that replaced each other
 	up            ike.ChildUp
 	since         time.Time
 	use           bool // the peer is ready to receive on it
@@ -60,9 +61,12 @@ func (t *Table) childUp(r ike.Report, c *conn, up ike.ChildUp) {
 		ch.tunIn, ch.tunOut = t.nextTun, t.nextTun+1
 		t.nextTun += 2
 	}
+	if ch.root = r.Serial; up.Rekeyed != 0 {
+		ch.root = up.Rekeyed
+	}
 	for _, old := range c.children {
 		if old.serial == up.Rekeyed {
-			old.replaced = true
+			old.replaced, ch.root = true, old.root
 		}
 	}
 	c.children = append(c.children, ch)
@@ -100,22 +104,40 @@ func (t *Table) enroute(c *conn) {
 }
 
 // checkSurplus plans the end of a pair that two ends made twice by initiating
-// at the same time. Both ends see the same pairs with in and out exchanged, so
-// the pair with the lowest SPI is the same for both; its initiator deletes it.
+// at the same time.
 func (t *Table) checkSurplus(c *conn) {
+	if ch := c.surplus(); ch != nil && ch.surplusAt.IsZero() {
+		ch.surplusAt = t.now.Add(surplusDelay)
+		t.dirty = true
+	}
+}
+
+// surplus returns the pair that is ours to delete because another serves the
+// same. Both ends see the same pairs with in and out exchanged, so the pair
+// with the lowest SPI is the same for both; its initiator deletes it. Pairs
+// that rekeying the same one has made twice do not count: the exchanges
+// themselves decide between them (RFC 7296, 2.8.1), and until that is known
+// nobody can say which one will be left.
+func (c *conn) surplus() *child {
 	var fresh []*child
 	for _, ch := range c.children {
 		if !ch.replaced && !ch.closing {
 			fresh = append(fresh, ch)
 		}
 	}
+	for i, ch := range fresh {
+		if slices.ContainsFunc(fresh[i+1:], func(x *child) bool { return x.root == ch.root }) {
+			return nil
+		}
+	}
 	if len(fresh) < 2 {
-		return
+		return nil
 	}
 	lowest := slices.MinFunc(fresh, func(a, b *child) int { return int(int64(a.low()) - int64(b.low())) })
-	if lowest.up.Initiator {
-		lowest.surplusAt = t.now.Add(surplusDelay)
+	if !lowest.up.Initiator {
+		return nil
 	}
+	return lowest
 }
 
 func (ch *child) low() ipsec.SPI { return min(ch.up.In.SPI, ch.up.Out.SPI) }
@@ -123,7 +145,8 @@ func (ch *child) low() ipsec.SPI { return min(ch.up.In.SPI, ch.up.Out.SPI) }
 // dropSurplus deletes a surplus pair, and its IKE SA too if that serves for
 // nothing else and is not the only one with its peer.
 func (t *Table) dropSurplus(c *conn, ch *child) {
-	if !slices.ContainsFunc(c.children, func(x *child) bool { return x != ch && !x.replaced && !x.closing }) {
+	if c.surplus() != ch { // not any more
+		t.checkSurplus(c)
 		return
 	}
 	t.log(c.Conn, fmt.Sprintf("both ends initiated at once: deleting the surplus Child SA #%d", ch.serial))
@@ -209,6 +232,7 @@ func (t *Table) childDown(serial uint32, down ike.ChildDown) {
 		t.dropIdle(sa)
 	}
 	if len(c.children) > 0 {
+		t.checkSurplus(c)
 		return
 	}
 	t.callDown(c)

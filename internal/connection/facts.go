@@ -46,19 +46,24 @@ func (t *Table) ikeBySerial(serial uint32) *ikeSA {
 // ikeUp records an established IKE SA: one of ours, one that a peer has made,
 // or the successor of either.
 func (t *Table) ikeUp(r ike.Report, c *conn, up ike.IKEUp) {
-	sa := t.ikeBySerial(r.Serial)
+	sa, old := t.ikeBySerial(r.Serial), t.ikeBySerial(up.Rekeyed)
 	if sa == nil {
-		if c == nil {
+		switch {
+		case c != nil:
+			sa = &ikeSA{serial: r.Serial, conn: c, peer: c.Remote.Addr}
+		case old != nil: // its connection is deleted, others ride on it
+			sa = &ikeSA{serial: r.Serial}
+		default: // its connection was deleted while it was negotiated
+			t.do(ToMachine{r.Serial, ike.Delete{}})
 			return
 		}
-		sa = &ikeSA{serial: r.Serial, conn: c, peer: c.Remote.Addr}
 		t.ikes = append(t.ikes, sa)
 	}
 	sa.up, sa.since = &up, t.now
 	if sa.first.IsZero() {
 		sa.first = t.now
 	}
-	if old := t.ikeBySerial(up.Rekeyed); old != nil {
+	if old != nil {
 		t.succeed(old, sa)
 		return
 	}
@@ -153,8 +158,13 @@ func (t *Table) crash(e Crash) {
 	t.answer(e.Waiter)
 }
 
-// rekey replaces the newest SA of each connection that a name means.
+// rekey replaces the SA of a number, or the newest of each connection that a
+// name means.
 func (t *Table) rekey(e Rekey) {
+	if e.Serial != 0 {
+		t.rekeyState(e)
+		return
+	}
 	list := t.named(e.Name)
 	if len(list) == 0 {
 		t.unknown(e.Waiter, e.Name)
@@ -169,6 +179,25 @@ func (t *Table) rekey(e Rekey) {
 	}
 	if !done {
 		t.refuse(e.Waiter, codeSerious, fmt.Sprintf("%q is not up", e.Name))
+		return
+	}
+	t.answer(e.Waiter)
+}
+
+// rekeyState replaces one SA by its number.
+func (t *Table) rekeyState(e Rekey) {
+	sa := t.ikeBySerial(e.Serial)
+	_, ch := t.childBySerial(e.Serial)
+	switch {
+	case sa != nil && sa.up == nil:
+		t.refuse(e.Waiter, codeSerious, fmt.Sprintf("state #%d is not established yet", e.Serial))
+		return
+	case sa != nil:
+		t.do(ToMachine{sa.serial, ike.Rekey{}})
+	case ch != nil:
+		t.do(ToMachine{ch.ike, ike.Rekey{Child: ch.serial}})
+	default:
+		t.refuse(e.Waiter, codeUnknown, fmt.Sprintf("no state #%d", e.Serial))
 		return
 	}
 	t.answer(e.Waiter)

@@ -8,6 +8,7 @@ import (
 
 	"cygnet/internal/ike"
 	"cygnet/internal/ipsec"
+	"cygnet/internal/suite"
 )
 
 // ikeSA is one IKE SA, from the request for it to its end.
@@ -125,7 +126,8 @@ func (t *Table) suitable(c *conn) *ikeSA {
 }
 
 // fits reports whether c's peer is at the other end of sa, under the same
-// identities and proofs.
+// identities, proofs and algorithms: a connection with ike= of its own was not
+// meant to ride on whatever another has agreed to.
 func (sa *ikeSA) fits(c *conn) bool {
 	d := sa.conn
 	remote := d.Remote.ID
@@ -135,7 +137,8 @@ func (sa *ikeSA) fits(c *conn) bool {
 	return d.Version == c.Version && d.Local.Addr == c.Local.Addr && sa.peer == c.Remote.Addr &&
 		d.Local.Port == c.Local.Port && d.Remote.Port == c.Remote.Port && d.Local.ID == c.Local.ID &&
 		c.Remote.ID.Admits(remote) && c.Remote.Certs == d.Remote.Certs &&
-		slices.Equal(d.Local.Auth, c.Local.Auth) && slices.Equal(d.Remote.Auth, c.Remote.Auth)
+		slices.Equal(d.Local.Auth, c.Local.Auth) && slices.Equal(d.Remote.Auth, c.Remote.Auth) &&
+		slices.EqualFunc(d.IKE, c.IKE, func(a, b suite.Proposal) bool { return a.String() == b.String() })
 }
 
 // started tells that the machine of a StartIKE exists, or cannot.

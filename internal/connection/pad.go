@@ -132,18 +132,17 @@ func hostTS(addr netip.Addr, template []ipsec.TS) []ipsec.TS {
 // Siblings implements ike.PAD. Templates among them become instances of the
 // same peer, which go with it.
 func (t *Table) Siblings(conn *ike.Conn) []*ike.Conn {
-	c := t.byConn[conn]
-	if c == nil {
-		return []*ike.Conn{conn}
+	var list []*ike.Conn
+	if t.byConn[conn] != nil { // else its IKE SA has outlived it, for the sake of others
+		list = append(list, conn)
 	}
-	list := []*ike.Conn{conn}
 	for _, x := range slices.Clone(t.conns) {
-		if x == c || x.base != nil || !x.Oriented || !x.Negotiable() || !t.related(c, x) {
+		if x.Conn == conn || x.base != nil || !x.Oriented || !x.Negotiable() || !related(conn, x) {
 			continue
 		}
 		if x.Template {
-			x = t.instance(x, c.Remote.Addr, c.Remote.ID)
-			if x == c {
+			x = t.instance(x, conn.Remote.Addr, conn.Remote.ID)
+			if x.Conn == conn {
 				continue
 			}
 		}
@@ -154,7 +153,7 @@ func (t *Table) Siblings(conn *ike.Conn) []*ike.Conn {
 
 // related reports whether the authenticated peer of c is also the peer of x:
 // the same ends under the same identities and proofs.
-func (t *Table) related(c, x *conn) bool {
+func related(c *ike.Conn, x *conn) bool {
 	return x.Version == c.Version && x.Local.Addr == c.Local.Addr && x.Local.ID == c.Local.ID &&
 		(x.Template && x.Remote.Addr.Is4() == c.Remote.Addr.Is4() || x.Remote.Addr == c.Remote.Addr) &&
 		(x.Remote.ID.Admits(c.Remote.ID) || c.Remote.ID.Kind == ike.IDNone) && x.Remote.Certs == c.Remote.Certs &&

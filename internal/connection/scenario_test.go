@@ -10,6 +10,7 @@ import (
 	"cygnet/internal/config"
 	"cygnet/internal/ike"
 	"cygnet/internal/ipsec"
+	"cygnet/internal/suite"
 )
 
 func auto(a config.Startup) func(*Description) { return func(d *Description) { d.Auto = a } }
@@ -440,6 +441,87 @@ func TestSurplusOnForeignIKE(t *testing.T) {
 	w.told()
 	w.pass(surplusDelay)
 	w.wantTold("#50 Delete")
+}
+
+// Two pairs that rekeying the same one from both ends has made are not for us
+// to choose from: the exchange decides (RFC 7296, 2.8.1), and we might delete
+// the one that stands.
+func TestRekeyCollisionIsNoSurplus(t *testing.T) {
+	w := newWorld(t)
+	w.add(describe("c", "10.1.0.0/24", "10.2.0.0/24"))
+	c := w.conn("c").Conn
+	serial, first := w.up("c")
+	again := func(in, out ipsec.SPI) func(*ike.ChildUp) {
+		return func(u *ike.ChildUp) { u.In.SPI, u.Out.SPI, u.Rekeyed = in, out, first }
+	}
+	stands := w.childUp(serial, c, again(0x1111, 0x9999))
+	loser := w.childUp(serial, c, byPeer, again(0x2222, 0x3333))
+	w.told()
+	w.pass(surplusDelay)
+	w.wantTold()
+	w.childDown(serial, loser, c, ike.ChildDown{Replaced: true})
+	w.childDown(serial, first, c, ike.ChildDown{Replaced: true})
+	w.pass(time.Minute)
+	w.wantTold()
+	if ch := w.conn("c").using(); ch == nil || ch.serial != stands {
+		t.Errorf("in use is %+v, not #%d", ch, stands)
+	}
+}
+
+// A connection with algorithms of its own gets an IKE SA of its own.
+func TestOwnAlgorithmsOwnIKE(t *testing.T) {
+	w := newWorld(t)
+	other, err := suite.ParseIKE("aes256-sha2_512-ecp384")
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.add(describe("c", "10.1.0.0/24", "10.2.0.0/24"),
+		describe("same", "10.1.1.0/24", "10.2.1.0/24"),
+		describe("own", "10.1.2.0/24", "10.2.2.0/24", func(d *Description) { d.IKE = other }))
+	serial, _ := w.up("c")
+	w.told()
+	w.step(Up{Name: "same"})
+	w.wantTold(fmt.Sprintf("#%d AddChild", serial))
+	before := len(w.starts)
+	w.step(Up{Name: "own"})
+	w.wantTold()
+	if len(w.starts) != before+1 {
+		t.Error("no IKE SA of its own was begun")
+	}
+}
+
+// An IKE SA outlives its connection if others ride on it. The peer may use it
+// for those, and no longer for the one that is gone; its rekeying changes
+// nothing of that.
+func TestDeletedConnectionIsNotServed(t *testing.T) {
+	w := newWorld(t)
+	w.add(describe("c", "10.1.0.0/24", "10.2.0.0/24"), describe("d", "10.1.1.0/24", "10.2.1.0/24"))
+	c, d := w.conn("c").Conn, w.conn("d").Conn
+	serial, _ := w.up("c")
+	w.childUp(serial, d, byPeer)
+	if got := w.table.Siblings(c); len(got) != 2 {
+		t.Errorf("both serve, %d were found", len(got))
+	}
+	w.step(Delete{Name: "c"})
+	if got := w.table.Siblings(c); len(got) != 1 || got[0] != d {
+		t.Errorf("after its end: %v", got)
+	}
+	w.told()
+	w.ikeUp(90, c, func(u *ike.IKEUp) { u.Rekeyed = serial })
+	w.gone(serial, c, ike.IKEDown{Rekeyed: true})
+	w.step(Down{Name: "d"})
+	w.wantTold("#90 Delete")
+}
+
+// Whoever authenticates for a connection that was deleted meanwhile is told.
+func TestIKEUpOfDeletedConnection(t *testing.T) {
+	w := newWorld(t)
+	w.add(describe("c", "10.1.0.0/24", "10.2.0.0/24"))
+	c := w.conn("c").Conn
+	w.step(Delete{Name: "c"})
+	w.told()
+	w.ikeUp(7, c)
+	w.wantTold("#7 Delete")
 }
 
 // road makes the template of road warriors.

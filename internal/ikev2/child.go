@@ -3,6 +3,7 @@ package ikev2
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"time"
 
 	"cygnet/internal/ike"
@@ -182,8 +183,9 @@ func (s *step) childLimit(c *child, hard bool) {
 	}
 }
 
-// dropChild removes a pair at once. A replaced one may have packets under way
-// and is only buried.
+// dropChild removes a pair at once. What may have packets under way is only
+// buried: a replaced pair, and the inbound half of one that ends in good order
+// before the peer has heard of it.
 func (s *step) dropChild(c *child, why *ike.Failure, byPeer bool) {
 	s.forgetChild(c)
 	replaced := c.state != childUp
@@ -191,10 +193,14 @@ func (s *step) dropChild(c *child, why *ike.Failure, byPeer bool) {
 		why = nil
 	}
 	s.reportOf(c.conn, c.serial, ike.ChildDown{IKE: s.serial, In: c.in, Out: c.out, Why: why, ByPeer: byPeer, Replaced: replaced})
-	if replaced {
+	switch {
+	case replaced:
 		s.bury(c.out, c.in)
-	} else {
+	case byPeer || why != nil:
 		s.remove(c.out, c.in)
+	default:
+		s.remove(c.out)
+		s.bury(c.in)
 	}
 }
 
@@ -207,10 +213,17 @@ func (s *step) forgetChild(c *child) {
 	}
 }
 
-// deleteChild drops a pair and tells the peer.
+// deleteChild drops a pair and tells the peer. Nothing leaves on it any more;
+// what the peer has sent before it knows is still received.
 func (s *step) deleteChild(c *child, why *ike.Failure) {
-	s.dropChild(c, why, false)
-	s.queue(&deleteTask{protocol: c.protocol(), spi: c.in.SPI})
+	if c.state != childUp {
+		s.deleteReplaced(c)
+		return
+	}
+	s.forgetChild(c)
+	s.reportOf(c.conn, c.serial, ike.ChildDown{IKE: s.serial, In: c.in, Out: c.out, Why: why})
+	s.remove(c.out)
+	s.queue(&deleteTask{protocol: c.protocol(), spi: c.in.SPI, in: c.in, out: c.out.SPI})
 }
 
 // deleteReplaced deletes a pair that a newer one has taken over from. It goes
@@ -262,8 +275,10 @@ func (s *SA) childWhere(is func(*child) bool) *child {
 	return nil
 }
 
-// deleteTask tells the peer that pairs of Child SAs are gone. child, if any,
-// has been replaced and is dropped when the peer has answered.
+// deleteTask tells the peer that a pair of Child SAs is gone. What still
+// receives on it goes when the peer has answered: child, a pair that has been
+// replaced, or in, what is left of one that is deleted for good. out is what the
+// peer calls the latter.
 //
 //	HDR, SK {D} -->
 //	<-- HDR, SK {[D]}
@@ -271,6 +286,8 @@ type deleteTask struct {
 	protocol suite.Protocol
 	spi      ipsec.SPI
 	child    *child
+	in       ipsec.SAID
+	out      ipsec.SPI
 }
 
 func (t *deleteTask) begin(s *step) {
@@ -286,9 +303,26 @@ func (t *deleteTask) answer(s *step, _ wire.Payloads) {
 	if t.child != nil && s.childWhere(func(c *child) bool { return c == t.child }) != nil {
 		s.dropChild(t.child, nil, false)
 	}
+	t.deafen(s)
 }
 
-func (t *deleteTask) abandon(*step, *ike.Failure) {}
+func (t *deleteTask) abandon(s *step, _ *ike.Failure) { t.deafen(s) }
+
+func (t *deleteTask) deafen(s *step) {
+	if !t.in.IsZero() {
+		s.remove(t.in)
+	}
+}
+
+// deleting reports whether our Delete of the pair that the peer receives on
+// under spi is on its way.
+func (s *SA) deleting(p suite.Protocol, spi ipsec.SPI) bool {
+	is := func(t task) bool {
+		d, ok := t.(*deleteTask)
+		return ok && d.protocol == p && !d.in.IsZero() && d.out == spi
+	}
+	return is(s.active) || slices.ContainsFunc(s.tasks, func(w waiting) bool { return is(w.task) })
+}
 
 // checkSPI refuses what no data plane may use.
 func checkSPI(spi []byte) (ipsec.SPI, error) {

@@ -222,7 +222,7 @@ func (s *step) createChildRequest(in inbound) {
 	if !ok {
 		return
 	}
-	conns := s.cfg.PAD.Siblings(s.conn)
+	conns := s.siblings()
 	if old == nil && len(s.children) >= maxChildren {
 		s.refuse(&ike.NotifyError{Type: ike.NotifyNoAdditionalSAs})
 		return
@@ -266,7 +266,10 @@ func (s *step) toRekey(in inbound) (old *child, ok bool) {
 	}
 	old = s.childByPeer(n.Protocol, spi)
 	switch {
-	case old == nil: // RFC 7296, 2.25.1
+	case old == nil && s.deleting(n.Protocol, spi): // RFC 7296, 2.25.1
+		s.refuse(&ike.NotifyError{Type: ike.NotifyTemporaryFailure})
+		return nil, false
+	case old == nil: // 2.25.1
 		s.respond(wire.NotifySA(ike.NotifyChildSANotFound, n.Protocol, spi))
 		return nil, false
 	case old.state != childUp: // we are closing it

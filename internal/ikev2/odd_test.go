@@ -174,6 +174,7 @@ func TestAddChildInEveryState(t *testing.T) {
 		n.holdJobs = false
 		mine := connection("second", n, p.other(n), "10.1.0.0/16", "10.2.0.0/16")
 		yours := connection("second", p.other(n), n, "10.2.0.0/16", "10.1.0.0/16")
+		mine.IKE, yours.IKE = n.conns[0].IKE, p.other(n).conns[0].IKE
 		n.conns, p.other(n).conns = append(n.conns, mine), append(p.other(n).conns, yours)
 		n.step(sa, ike.AddChild{Conn: mine, Trigger: &ipsec.Flow{Src: netip.MustParseAddr("10.1.0.1"), Dst: netip.MustParseAddr("10.2.0.1"), Proto: 1}})
 		if st == stateNew {

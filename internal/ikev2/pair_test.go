@@ -246,18 +246,10 @@ func (n *node) route(r ike.Report) {
 }
 
 // excused reports whether packets may be lost by right: a responder may send on
-// a new pair before its answer has arrived, and a pair that was really deleted
-// is in use until the Delete arrives.
+// a new pair before its answer has arrived, and one end may have given up the
+// peer and all that they had in common.
 func (n *node) excused(o *node) bool {
-	if n.fresh[n.use] && !o.had[n.use] {
-		return true
-	}
-	for _, r := range o.reports {
-		if d, ok := r.Fact.(ike.ChildDown); ok && d.In == n.use && !d.Replaced {
-			return true
-		}
-	}
-	return false
+	return n.fresh[n.use] && !o.had[n.use] || len(o.machines) == 0
 }
 
 // traffic sends one packet each way. Whatever IKE is doing, an SA that one end
