@@ -19,7 +19,7 @@ func newSetup(d Dialect) Setup {
 		MayBeAbsent: true, HideTOS: true, Pluto: true, RestartCrash: true,
 		Syslog: "daemon.error", AllowLegacy: true, AllowManual: true,
 		IKEPort: 500, NATPort: 4500, KeepAlive: 20 * time.Second,
-		ShuntLifetime: 15 * time.Minute, Helpers: -1, LogTime: true,
+		ShuntLifetime: 15 * time.Minute, Helpers: -1, LogTime: true, FetchWait: 2 * time.Second,
 	}
 	if d == Dialect1 {
 		s.Interfaces, s.PlutoWait, s.UniqueIDs, s.RPFilter = nil, true, UniqueNo, -1
@@ -28,8 +28,7 @@ func newSetup(d Dialect) Setup {
 }
 
 const (
-	noX509 = "certificates are not used"
-	noOE   = "opportunistic encryption is not active"
+	noOE = "opportunistic encryption is not active"
 )
 
 // setupKeys are the parameters of config setup, freeswan.md 2.7, 2.11, 2.12.
@@ -83,14 +82,14 @@ var setupKeys = []keyword[Setup]{
 	{name: "manualstart", kind: "list of conns", doc: "Manual connections to bring up at start.", field: list(func(s *Setup) *[]string { return &s.ManualStart }, "")},
 
 	setupOption("plutoopts", "words", "", "Extra words on the daemon's command line.", refused, "they are not passed on"),
-	setupOption("nocrsend", "yes or no", "no", "Do not ask peers for certificates.", harmless, noX509),
-	setupOption("strictcrlpolicy", "yes or no", "no", "A certificate needs a fresh CRL.", harmless, noX509, "crl-strict"),
-	setupOption("crlcheckinterval", "duration", "0", "How often CRLs are fetched.", harmless, noX509),
-	setupOption("ocsp-enable", "yes or no", "no", "Ask OCSP responders.", harmless, noX509),
-	setupOption("ocsp-strict", "yes or no", "no", "A certificate needs an OCSP answer.", harmless, noX509),
-	setupOption("curl-timeout", "duration", "", "Longest wait for a CRL.", harmless, noX509),
-	setupOption("curl-iface", "device", "", "Where CRLs are fetched.", harmless, noX509),
-	setupOption("cachecrls", "yes or no", "no", "Keep CRLs on disk.", harmless, noX509),
+	{name: "nocrsend", kind: "yes or no", def: "no", doc: "Do not ask peers for certificates.", field: yesNo(func(s *Setup) *bool { return &s.NoCertRequest })},
+	{name: "strictcrlpolicy", aliases: []string{"crl-strict", "ocsp-strict"}, kind: "no, ifuri or yes", def: "no", doc: "A certificate counts only while it is known not to be revoked; ifuri: if it says where that can be learned.",
+		field: enum(func(s *Setup) *StrictCRL { return &s.StrictCRL }, word[StrictCRL]{"no", StrictNo, ""}, word[StrictCRL]{"yes", StrictYes, ""}, word[StrictCRL]{"ifuri", StrictIfURI, ""})},
+	{name: "crlcheckinterval", kind: "duration", def: "0", doc: "Fetch the CRLs that certificates name, this often at most; 0: only those that ca sections name are fetched.", field: span(func(s *Setup) *time.Duration { return &s.CRLInterval }, time.Second)},
+	{name: "ocsp-enable", kind: "yes or no", def: "no", doc: "Ask the OCSP responders that certificates name.", field: yesNo(func(s *Setup) *bool { return &s.OCSP })},
+	{name: "curl-timeout", aliases: []string{"crl-timeout", "ocsp-timeout"}, kind: "duration", def: "2s", doc: "How long a negotiation waits for a CRL or OCSP answer.", field: span(func(s *Setup) *time.Duration { return &s.FetchWait }, time.Second)},
+	setupOption("curl-iface", "device", "", "Where CRLs are fetched.", harmless, "the system's routes say where"),
+	setupOption("cachecrls", "yes or no", "no", "Keep CRLs on disk.", harmless, "they are kept in memory, and fetched again after a start"),
 	setupOption("nat_traversal", "yes or no", "yes", "NAT traversal.", harmless, "it is always on; encapsulation=no in a conn switches it off there"),
 	setupOption("virtual_private", "list", "", "Private networks that peers may have.", harmless, "no connection asks for virtual networks"),
 	setupOption("force_keepalive", "yes or no", "no", "Keepalives without NAT.", harmless, "they are sent where a NAT is found"),
@@ -250,7 +249,7 @@ func parseIdentity(text string) (Identity, error) {
 	case "%myid":
 		return Identity{Kind: IdentityMyID}, nil
 	case "%fromcert":
-		return Identity{}, notYet{noX509}
+		return Identity{Kind: IdentityFromCert}, nil
 	case "%null":
 		return Identity{}, notYet{noOE}
 	}

@@ -79,10 +79,11 @@ type index struct {
 	setup map[string]*keyword[Setup]
 	conn  map[string]*keyword[Conn]
 	end   map[string]*keyword[End]
+	ca    map[string]*keyword[CA]
 }
 
 var keywords = sync.OnceValue(func() index {
-	return index{rows(setupKeys), rows(connKeys), rows(endKeys)}
+	return index{rows(setupKeys), rows(connKeys), rows(endKeys), rows(caKeys)}
 })
 
 func rows[T any](table []keyword[T]) map[string]*keyword[T] {
@@ -98,7 +99,14 @@ func rows[T any](table []keyword[T]) map[string]*keyword[T] {
 // resolve finds the keyword that a name in a section of that kind means.
 func resolve(kind, name string) (side, key string, ok bool) {
 	n := fold(name)
-	if kind == "config" {
+	switch kind {
+	case "ca":
+		k, ok := keywords().ca[n]
+		if !ok {
+			return "", "", false
+		}
+		return "", k.name, true
+	case "config":
 		k, ok := keywords().setup[n]
 		if !ok {
 			return "", "", false
@@ -125,6 +133,9 @@ func unknownName(kind, name string) (text, mend string) {
 	if kind == "conn" {
 		other, place = "config", "belongs in config setup"
 	}
+	if _, _, ok := resolve("ca", name); ok && kind != "ca" {
+		other, place = "ca", "belongs in a ca section"
+	}
 	switch _, _, ok := resolve(other, name); {
 	case ok:
 		return text, place
@@ -134,13 +145,19 @@ func unknownName(kind, name string) (text, mend string) {
 	return text, didYouMean(fold(name), KeywordNames(kind))
 }
 
-// KeywordNames lists every parameter name of a kind of section (conn or
+// KeywordNames lists every parameter name of a kind of section (conn, ca or
 // config), synonyms included, in the order of the tables.
 func KeywordNames(kind string) []string {
 	var list []string
 	if kind == "config" {
 		for i := range setupKeys {
 			list = append(list, setupKeys[i].names()...)
+		}
+		return list
+	}
+	if kind == "ca" {
+		for i := range caKeys {
+			list = append(list, caKeys[i].names()...)
 		}
 		return list
 	}
@@ -159,7 +176,7 @@ func KeywordNames(kind string) []string {
 
 // Keyword is a row of the tables for documentation.
 type Keyword struct {
-	Section string // config or conn
+	Section string // config, ca or conn
 	Name    string // sided ones as left…
 	Aliases []string
 	Kind    string
@@ -174,6 +191,9 @@ func Keywords() []Keyword {
 	var list []Keyword
 	for i := range setupKeys {
 		list = append(list, describe("config", "", &setupKeys[i]))
+	}
+	for i := range caKeys {
+		list = append(list, describe("ca", "", &caKeys[i]))
 	}
 	for i := range connKeys {
 		list = append(list, describe("conn", "", &connKeys[i]))

@@ -12,6 +12,7 @@ import (
 
 	"cygnet/internal/ike"
 	"cygnet/internal/ipsec"
+	"cygnet/internal/pool"
 	"cygnet/internal/suite"
 )
 
@@ -30,6 +31,7 @@ type File struct {
 	// Conns are the sound connections in file order, leftsubnets= expanded,
 	// then the implicit ones.
 	Conns []*Conn
+	CAs   []*CA // the sections ca, in file order
 	// Errors holds the first error of each connection that is therefore
 	// missing from Conns, and every error outside connections.
 	Errors   []Problem
@@ -125,6 +127,12 @@ type Setup struct {
 	AllowManual  bool
 	InboundClear bool // inbound-clear=allow: what arrives in the clear is not compared with the SPD
 	SecretsWarn  bool // secretsperm=warn: loose permissions are only a warning
+
+	StrictCRL     StrictCRL
+	CRLInterval   time.Duration // crlcheckinterval=; 0: no CRLs that certificates name
+	FetchWait     time.Duration // how long a negotiation waits for what is fetched
+	OCSP          bool          // OCSP responders that certificates name are asked
+	NoCertRequest bool
 
 	IKEPort       uint16
 	NATPort       uint16
@@ -301,6 +309,8 @@ type Conn struct {
 	Encapsulation ike.Tristate
 	Fragmentation ike.Tristate
 	MOBIKE        bool
+	DNS           []netip.Addr // modecfgdns=
+	Domains       []string     // modecfgdomains=
 	ESN           ike.Tristate // Auto: offer both, prefer ESN
 	ReplayWindow  int          // packets
 	Narrowing     bool
@@ -466,17 +476,29 @@ type End struct {
 	ID      Identity
 	Auth    []ike.AuthMethod // preferred first
 	Keys    []Key            // none: the default, KeyDNSOnDemand
-	Updown  []string         // command and arguments; none: the built-in one
+	Cert    Certificate
+	Updown  []string // command and arguments; none: the built-in one
 	// Firewall is leftfirewall=: open the forwarding firewall while up.
 	Firewall bool
-	ProxyARP bool       // leftproxyarp=: answer ARP for the peer's addresses
-	SourceIP netip.Addr // leftsourceip=
-	IKEPort  uint16     // leftikeport=; 0: 500
+	ProxyARP bool   // leftproxyarp=: answer ARP for the peer's addresses
+	IKEPort  uint16 // leftikeport=; 0: 500
+
+	// SourceIP is leftsourceip= of an end with a subnet. Ask is what an end
+	// without one asks the other for; unspecified addresses mean any one of
+	// their family. Pool is what that end may be given: leftaddresspool=, and
+	// addresses of leftsourceip=, which are both as long as nobody has said
+	// which end we are.
+	SourceIP               netip.Addr
+	Ask                    []netip.Addr
+	Pool                   []pool.Range
+	ModeClient, ModeServer bool // leftmodecfgclient=, leftmodecfgserver=
 
 	Manual  ManualKeys        // of the SA toward this end, instead of Conn.Manual.Keys
 	Options map[string]string // keywords of later work, which have no type yet
 
-	sets []netip.Prefix // leftsubnets=, until it is expanded into connections
+	sets    []netip.Prefix // leftsubnets=, until it is expanded into connections
+	sources []source       // leftsourceip= as written
+	pools   []pool.Range   // leftaddresspool= as written
 }
 
 // Given returns the keys written in the configuration.

@@ -21,6 +21,7 @@ func Parse(fsys FS, name string) *File {
 	}
 	b.setup()
 	if len(r.fatal) == 0 {
+		b.authorities()
 		b.conns()
 		b.autoload()
 	}

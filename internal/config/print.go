@@ -16,6 +16,10 @@ func (f *File) Write(w io.Writer) error {
 	fmt.Fprintf(b, "version 2\n\nconfig setup\n")
 	blank := newSetup(Dialect2)
 	writeFields(b, "", setupKeys, &f.Setup, &blank)
+	for _, c := range f.CAs {
+		fmt.Fprintf(b, "\nca %s\n", c.Name)
+		writeFields(b, "", caKeys, c, &CA{})
+	}
 	for _, c := range f.Conns {
 		if !c.Implicit {
 			fmt.Fprintln(b)

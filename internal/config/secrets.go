@@ -1,6 +1,7 @@
 package config
 
 import (
+	"crypto"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -213,7 +214,10 @@ func (r *secretsReader) key(entry *Secret, tokens []token) bool {
 		return r.block(entry, tokens[1:])
 	case word == "RSA", word == "ECDSA", word == "PKCS8", word == "PUBKEY", word == "ED25519":
 		return r.keyFile(entry, first, tokens[1:])
-	case word == "PIN", word == "XAUTH", word == "EAP", word == "NTLM", word == "P12", word == "PPK", word == "PPKS", word == "BLISS":
+	case word == "PIN":
+		r.fail(first.at, "keys on smart cards are not used", "put the private key into a file of ipsec.d/private")
+		return false
+	case word == "XAUTH", word == "EAP", word == "NTLM", word == "P12", word == "PPK", word == "PPKS", word == "BLISS":
 		r.warn(first.at, fmt.Sprintf("secrets of kind %s are not used", word), "")
 		return false
 	}
@@ -320,9 +324,16 @@ func (r *secretsReader) keyFile(entry *Secret, kind token, tokens []token) bool 
 		r.fail(kind.at, fmt.Sprintf("%s without a key", strings.ToUpper(kind.text)), "write { … } or a file name")
 		return false
 	}
-	if len(tokens) > 1 {
-		r.fail(tokens[1].at, "private keys with a passphrase are not read", "decrypt the key file, as with openssl pkey")
+	var passphrase []byte
+	switch {
+	case len(tokens) == 2 && tokens[1].text == "%prompt":
+		r.fail(tokens[1].at, "nobody is there to be asked for a passphrase", "write it in quotes after the file name")
 		return false
+	case len(tokens) > 2 || len(tokens) == 2 && tokens[1].block:
+		r.fail(tokens[len(tokens)-1].at, "unexpected text after the key file", `a passphrase stands in quotes: : RSA key.pem "the passphrase"`)
+		return false
+	case len(tokens) == 2:
+		passphrase = []byte(tokens[1].text)
 	}
 	name := tokens[0].text
 	if !path.IsAbs(name) {
@@ -332,11 +343,18 @@ func (r *secretsReader) keyFile(entry *Secret, kind token, tokens []token) bool 
 	if !ok {
 		return false
 	}
-	key, err := rawkey.ParsePrivate(data)
+	read := rawkey.ParsePrivate
+	if passphrase != nil {
+		read = func(data []byte) (crypto.Signer, error) { return rawkey.ParsePrivateWith(data, passphrase) }
+	}
+	key, err := read(data)
 	if err != nil {
 		mend := ""
-		if errors.Is(err, rawkey.ErrEncrypted) {
-			mend = "decrypt it, as with openssl pkey"
+		switch {
+		case errors.Is(err, rawkey.ErrEncrypted):
+			mend = "write the passphrase in quotes after the file name"
+		case errors.Is(err, rawkey.ErrOldCipher):
+			mend = "rewrite it with openssl pkcs8 -topk8 -v2 aes-256-cbc"
 		}
 		r.fail(tokens[0].at, fmt.Sprintf("key file %q: %v", name, err), mend)
 		return false

@@ -13,6 +13,8 @@ import (
 	"sync"
 	"testing"
 
+	"golang.org/x/tools/txtar"
+
 	"cygnet/internal/rawkey"
 )
 
@@ -140,24 +142,37 @@ func TestSecretsKeyFiles(t *testing.T) {
 		t.Fatal(err)
 	}
 	block, _ := pem.Decode(rsaPEM)
+	archive, err := txtar.ParseFile("../rawkey/testdata/encrypted.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	locked := map[string]string{}
+	for _, f := range archive.Files {
+		locked[f.Name] = string(f.Data)
+	}
 	fsys := MapFS{
 		Files: map[string]string{
-			"s":              ": ECDSA ec.pem\n@west : RSA /k/rsa.pem\n: PKCS8 rsa.der\n: RSA missing.pem\n: RSA loose.pem\n: RSA junk.pem\n: RSA ec.pem \"passphrase\"\n: RSA locked.pem\n",
+			"s": ": ECDSA ec.pem\n@west : RSA /k/rsa.pem\n: PKCS8 rsa.der\n: RSA missing.pem\n: RSA loose.pem\n: RSA junk.pem\n: RSA ec.pem \"passphrase\"\n: RSA locked.pem\n" +
+				": PKCS8 locked.pem \"let me in\"\n: PKCS8 locked.pem \"let me out\"\n: RSA old.pem \"let me in\"\n: RSA locked.pem %prompt\n: RSA locked.pem a b\n: PIN 1234\n",
 			"private/ec.pem": string(ecPEM), "/k/rsa.pem": string(rsaPEM), "private/rsa.der": string(block.Bytes), "private/loose.pem": string(ecPEM), "private/junk.pem": "junk",
-			"private/locked.pem": "-----BEGIN ENCRYPTED PRIVATE KEY-----\nMA==\n-----END ENCRYPTED PRIVATE KEY-----\n",
+			"private/locked.pem": locked["aes256-sha256"], "private/old.pem": locked["old"],
 		},
 		Infos: map[string]Info{"private/loose.pem": {Mode: 0o644, Trusted: true}},
 	}
 	s := ParseSecrets(fsys, "s", SecretsOptions{PrivateDir: "private"})
-	if len(s.Entries) != 3 || !ec.Equal(s.Entries[0].Private.Signer()) || !testKey().Equal(s.Entries[1].Private.Signer()) || !testKey().Equal(s.Entries[2].Private.Signer()) {
+	if len(s.Entries) != 5 || !ec.Equal(s.Entries[0].Private.Signer()) || !testKey().Equal(s.Entries[1].Private.Signer()) || !testKey().Equal(s.Entries[2].Private.Signer()) || !ec.Equal(s.Entries[3].Private.Signer()) {
 		t.Errorf("%d entries", len(s.Entries))
 	}
 	want := []string{
 		`s:4: cannot read "private/missing.pem": no such file`,
 		`private/loose.pem: secrets file is not used: it has mode 0644, open to group or others (chmod 600 private/loose.pem)`,
 		`s:6: key file "private/junk.pem": not a private key in PKCS#8, PKCS#1 or SEC 1 form`,
-		`s:7: private keys with a passphrase are not read (decrypt the key file, as with openssl pkey)`,
-		`s:8: key file "private/locked.pem": private key is encrypted with a passphrase (decrypt it, as with openssl pkey)`,
+		`s:8: key file "private/locked.pem": private key is encrypted with a passphrase (write the passphrase in quotes after the file name)`,
+		`s:10: key file "private/locked.pem": the passphrase is wrong`,
+		`s:11: key file "private/old.pem": private key is encrypted in a way that is not read: only PKCS #8 with PBES2 is (rewrite it with openssl pkcs8 -topk8 -v2 aes-256-cbc)`,
+		`s:12: nobody is there to be asked for a passphrase (write it in quotes after the file name)`,
+		`s:13: unexpected text after the key file (a passphrase stands in quotes: : RSA key.pem "the passphrase")`,
+		`s:14: keys on smart cards are not used (put the private key into a file of ipsec.d/private)`,
 	}
 	for i, p := range s.Errors {
 		if i >= len(want) || p.Error() != want[i] {

@@ -109,11 +109,9 @@ func (d *document) versionLine(v versionItem, at Pos) {
 func (d *document) header(h headerItem, at Pos) *section {
 	s := &section{kind: h.kind, name: h.name, at: at}
 	switch h.kind {
-	case "conn", "config":
-	case "ca": // strongSwan: read with the certificates it is about
-		return s
+	case "conn", "config", "ca":
 	default:
-		d.general(problemAt(at, h.kind, fmt.Sprintf("section type %q not recognized", h.kind), didYouMean(h.kind, []string{"conn", "config", "include", "version"})))
+		d.general(problemAt(at, h.kind, fmt.Sprintf("section type %q not recognized", h.kind), didYouMean(h.kind, []string{"conn", "config", "ca", "include", "version"})))
 		return s
 	}
 	if h.name == "%default" {
