@@ -10,6 +10,7 @@ import (
 	"cygnet/internal/config"
 	"cygnet/internal/ike"
 	"cygnet/internal/ipsec"
+	"cygnet/internal/pki"
 	"cygnet/internal/suite"
 )
 
@@ -19,6 +20,7 @@ type Facts struct {
 	Default [2]Gateway            // IPv4 and IPv6; zero: no default route
 	MyID    ike.ID                // what %myid stands for; IDNone: unknown
 	Names   map[string]netip.Addr // host names of the configuration, resolved
+	Certs   *pki.Store            // nil: none
 	// Unique is uniqueids=, and UniqueGiven whether the configuration says so.
 	Unique      config.UniqueIDs
 	UniqueGiven bool
@@ -169,6 +171,7 @@ func (d *Description) fill(c *config.Conn, f *Facts, local, remote end) error {
 		k.Local.ID = addressID(local.addr)
 	}
 	k.Remote.Keys = remote.Given()
+	k.Local.Certs, k.Remote.Certs = f.certs(local, remote), f.certs(remote, local)
 	d.Unique = f.unique(k)
 	d.proposals(c)
 	d.treatment(c)
@@ -193,6 +196,9 @@ func (f *Facts) unique(k *ike.Conn) config.UniqueIDs {
 // known yet cover its family's unspecified address; an instance replaces them.
 func (f *Facts) end(e end) (ike.End, error) {
 	id, err := f.identity(e)
+	if err == nil {
+		err = f.checkCertificate(e, id)
+	}
 	if err != nil {
 		return ike.End{}, err
 	}
@@ -209,6 +215,9 @@ func (f *Facts) end(e end) (ike.End, error) {
 
 // identity is leftid=: by default the address, and nothing for %any.
 func (f *Facts) identity(e end) (ike.ID, error) {
+	if namedByCertificate(e) {
+		return f.fromCertificate(e)
+	}
 	switch e.ID.Kind {
 	case config.IdentityUnset:
 		if slices.Equal(e.Auth, []ike.AuthMethod{ike.AuthNULL}) { // it proves no name
@@ -235,7 +244,7 @@ func (f *Facts) identity(e end) (ike.ID, error) {
 	case config.IdentityAny:
 		return ike.ID{}, nil
 	}
-	return ike.ID{}, errors.New("identities from certificates are not known here")
+	return ike.ID{}, errors.New("there is no such identity")
 }
 
 func addressID(a netip.Addr) ike.ID {

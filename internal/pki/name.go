@@ -41,6 +41,27 @@ func Names(c *x509.Certificate, id ike.ID) bool {
 	return false
 }
 
+// NamesOf lists the identities that a certificate is for, as text for a person.
+func NamesOf(c *x509.Certificate) string {
+	var list []string
+	if !noName(c.RawSubject) {
+		list = append(list, "'"+nameOf(c.RawSubject)+"'")
+	}
+	for _, n := range c.DNSNames {
+		list = append(list, "'@"+n+"'")
+	}
+	for _, n := range c.EmailAddresses {
+		list = append(list, "'"+n+"'")
+	}
+	for _, a := range c.IPAddresses {
+		list = append(list, "'"+a.String()+"'")
+	}
+	if len(list) == 0 {
+		return "nobody"
+	}
+	return printable(strings.Join(list, ", "))
+}
+
 // Same reports whether an identity that the configuration names is that of a
 // certificate's holder. It is stricter than ike.ID.Equal: Bob@example.org may be
 // somebody else than bob@example.org, and a CA may know both.
