@@ -65,7 +65,7 @@ var sameModel = cmp.Options{
 	cmp.Comparer(func(a, b netip.Prefix) bool { return a == b }),
 	cmp.Comparer(func(a, b netip.Addr) bool { return a == b }),
 	cmp.Comparer(func(a, b ipsec.Secret) bool { return a.Equal(b) }),
-	cmp.AllowUnexported(End{}),
+	cmp.AllowUnexported(End{}, source{}),
 }
 
 func TestRoundTrip(t *testing.T) {
