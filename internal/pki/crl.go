@@ -18,6 +18,7 @@ type crl struct {
 	// it may revoke one, but never clear one.
 	partial string
 	by      *x509.Certificate // of our CAs, whose signature it was found to have
+	fetched bool              // not from a file
 }
 
 var (
@@ -86,18 +87,28 @@ func (s *Store) addCRL(c *crl) {
 	if s.crls[key] == nil && len(s.crls) >= maxFiles {
 		return
 	}
+	if slices.ContainsFunc(s.crls[key], func(o *crl) bool {
+		return bytes.Equal(o.list.RawTBSRevocationList, c.list.RawTBSRevocationList)
+	}) {
+		return
+	}
 	list := append(slices.Clone(s.crls[key]), c)
 	slices.SortStableFunc(list, func(a, b *crl) int { return b.list.ThisUpdate.Compare(a.list.ThisUpdate) })
 	s.crls[key] = list[:min(len(list), maxPerIssuer)]
 }
 
-// WithCRL returns a store that knows one list more, which must be signed by
-// issuer.
-func (s *Store) WithCRL(der []byte, issuer *x509.Certificate) (*Store, error) {
-	c, err := parseCRL(der)
+// WithCRL returns a store that knows one list more, DER or PEM, which must be
+// signed by issuer.
+func (s *Store) WithCRL(data []byte, issuer *x509.Certificate) (*Store, error) {
+	found := blocks(data, pemCRL)
+	if len(found) != 1 {
+		return nil, fmt.Errorf("%d CRLs instead of one", len(found))
+	}
+	c, err := parseCRL(found[0])
 	if err != nil {
 		return nil, err
 	}
+	c.fetched = true
 	if !c.from(issuer) {
 		return nil, fmt.Errorf("the CRL is not signed by '%s'", nameOf(issuer.RawSubject))
 	}
@@ -108,6 +119,28 @@ func (s *Store) WithCRL(der []byte, issuer *x509.Certificate) (*Store, error) {
 	}
 	more.addCRL(c)
 	return &more, nil
+}
+
+// Inherit returns s with what was fetched for an earlier store: reading files
+// again must not forget who is revoked. Lists of CAs that are not there any
+// more have no say.
+func (s *Store) Inherit(earlier *Store) *Store {
+	more := *s
+	more.responses = slices.Clone(earlier.responses)
+	more.crls = maps.Clone(s.crls)
+	if more.crls == nil {
+		more.crls = map[string][]*crl{}
+	}
+	for _, key := range slices.Sorted(maps.Keys(earlier.crls)) {
+		for _, c := range earlier.crls[key] {
+			if c.fetched {
+				again := *c
+				again.by = nil
+				more.addCRL(&again)
+			}
+		}
+	}
+	return &more
 }
 
 // from reports whether issuer has made the list.

@@ -3,6 +3,7 @@ package pki
 import (
 	"crypto"
 	"crypto/x509"
+	"slices"
 	"strings"
 	"time"
 
@@ -11,7 +12,9 @@ import (
 
 // Fetcher gets what a certificate says is published about it. An
 // implementation decides which addresses it talks to, and bounds time, size
-// and redirects; what it returns is not trusted.
+// and redirects; what it returns is not trusted. An authentication waits for
+// Fetch, so that this must return soon: what comes later it returns when it is
+// asked again.
 type Fetcher interface {
 	Fetch(f Fetch) ([]byte, error)
 }
@@ -22,6 +25,9 @@ type Fetcher interface {
 type Fetch struct {
 	URI     string
 	Request []byte // of OCSP
+	// Configured: a ca section names URI. Others stand in a certificate, whose
+	// maker need not wish us well.
+	Configured bool
 
 	about, issuer *x509.Certificate
 }
@@ -37,17 +43,25 @@ func (f Fetch) Add(s *Store, now time.Time, answer []byte) (*Store, error) {
 	return s.WithCRL(answer, f.issuer)
 }
 
-// fetchesFor lists where c says that its revocation is told.
-func fetchesFor(c, issuer *x509.Certificate) []Fetch {
+// fetchesFor lists where revocation of c is told: where ca sections say, and
+// where c itself says.
+func (s *Store) fetchesFor(c, issuer *x509.Certificate) []Fetch {
+	at := s.published[string(issuer.RawSubjectPublicKeyInfo)]
 	var list []Fetch
-	for _, uri := range usable(c.OCSPServer) {
-		if request, err := ocsp.CreateRequest(c, issuer, &ocsp.RequestOptions{Hash: crypto.SHA1}); err == nil {
-			list = append(list, Fetch{URI: uri, Request: request, about: c, issuer: issuer})
+	request, err := ocsp.CreateRequest(c, issuer, &ocsp.RequestOptions{Hash: crypto.SHA1})
+	add := func(ask []byte, uris []string, configured bool) {
+		for _, uri := range uris {
+			if !slices.ContainsFunc(list, func(f Fetch) bool { return f.URI == uri && f.OCSP() == (ask != nil) }) {
+				list = append(list, Fetch{URI: uri, Request: ask, Configured: configured, about: c, issuer: issuer})
+			}
 		}
 	}
-	for _, uri := range usable(c.CRLDistributionPoints) {
-		list = append(list, Fetch{URI: uri, about: c, issuer: issuer})
+	if err == nil {
+		add(request, at.ocsps, true)
+		add(request, usable(c.OCSPServer), false)
 	}
+	add(nil, at.crls, true)
+	add(nil, usable(c.CRLDistributionPoints), false)
 	return list
 }
 

@@ -22,6 +22,8 @@ type Options struct {
 	// Named are the values of leftcert= and rightcert=. A name without a path
 	// is one of certs/, which is read anyway; others are read in addition.
 	Named []string
+	// Authorities are those of ca sections.
+	Authorities []Authority
 	// Warn: a key file that others may read is only a warning
 	// (secretsperm=warn).
 	Warn bool
@@ -33,7 +35,8 @@ type Options struct {
 // certificate is used.
 func Load(fsys config.FS, dir string, now time.Time, opts Options) (*Store, []config.Problem) {
 	l := &loader{fsys: fsys, now: now, opts: opts, store: &Store{ends: map[string]*x509.Certificate{}, crls: map[string][]*crl{}}}
-	l.each(path.Join(dir, "cacerts"), l.authorities)
+	l.each(path.Join(dir, "cacerts"), func(file string) { l.authorities(file) })
+	l.sections(path.Join(dir, "cacerts"))
 	l.store.arrange()
 	certs := path.Join(dir, "certs")
 	l.each(certs, func(file string) { l.ends(file, path.Base(file)) })
@@ -173,18 +176,35 @@ func (l *loader) certificates(file string) []*x509.Certificate {
 	return list
 }
 
-func (l *loader) authorities(file string) {
+// sections reads the files that ca sections name; one of cacerts/ is known
+// already.
+func (l *loader) sections(dir string) {
+	for _, a := range l.opts.Authorities {
+		file := a.File
+		if !path.IsAbs(file) {
+			file = path.Join(dir, file)
+		}
+		l.store.publish(a, l.authorities(file))
+	}
+}
+
+// authorities reads CA certificates and returns those that are in force.
+func (l *loader) authorities(file string) []*x509.Certificate {
+	var list []*x509.Certificate
 	for _, c := range l.certificates(file) {
 		switch e := checkConstraints(c); {
 		case contains(l.store.cas, c):
+			list = append(list, c)
 		case !isCA(c) || !maySign(c, x509.KeyUsageCertSign):
 			l.problem(file, "certificates of peers belong in certs", "certificate of '%s' is no CA's and is not used", nameOf(c.RawSubject))
 		case e != nil:
 			l.problem(file, "", "%v; it is not used", e.of(nameOf(c.RawSubject)))
 		default:
 			l.store.cas = append(l.store.cas, c)
+			list = append(list, c)
 		}
 	}
+	return list
 }
 
 // ends reads a file of certs/: one end entity, and the CA certificates between

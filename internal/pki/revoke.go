@@ -73,18 +73,24 @@ func (s *Store) standing(now time.Time, chain []*x509.Certificate, staples [][]b
 			out.wanted = nil
 			return out
 		}
-		fetches := fetchesFor(c, issuer)
+		fetches := s.fetchesFor(c, issuer)
 		out.wanted = append(out.wanted, fetches...)
 		switch {
-		case strict == StrictYes, strict == StrictIfURI && published(c):
+		case strict == StrictYes, strict == StrictIfURI && (published(c) || s.told(issuer)):
 			if out.err == nil {
 				out.err = refuse(StepUnknown, "it may be revoked: %s", v.why).of(nameOf(c.RawSubject))
 			}
-		case v.stale || published(c):
+		case v.stale || published(c) || s.told(issuer):
 			out.warnings = append(out.warnings, fmt.Sprintf("certificate of '%s' may be revoked: %s", nameOf(c.RawSubject), v.why))
 		}
 	}
 	return out
+}
+
+// told reports whether a ca section says where a CA tells its revocations.
+func (s *Store) told(issuer *x509.Certificate) bool {
+	p := s.published[string(issuer.RawSubjectPublicKeyInfo)]
+	return len(p.crls) > 0 || len(p.ocsps) > 0
 }
 
 // published reports whether a certificate says where its revocation would be

@@ -28,6 +28,7 @@ type Store struct {
 	names     []string                     // of ends, sorted
 	crls      map[string][]*crl            // by the issuer's name in DER, newest first
 	responses [][]byte                     // OCSP responses
+	published map[string]publication       // by a CA's key
 	private   []config.PrivateKey
 }
 
