@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -214,24 +215,11 @@ func (k *checker) proposals() *Problem {
 	if p := k.parseProposals("ike", &k.IKE, suite.ParseIKE); p != nil {
 		return p
 	}
-	parse := suite.ParseESP
-	if k.Phase2 == Phase2AH {
-		parse = suite.ParseAH
-	}
-	if p := k.parseProposals("esp", &k.ESP, parse); p != nil && k.negotiates() {
+	if p := k.phase2Proposals(); p != nil {
 		return p
 	}
-	if k.PFSGroup != "" {
-		g := suite.KEByName(k.PFSGroup)
-		if g == nil {
-			return k.problem("pfsgroup", fmt.Sprintf("unknown group %q", k.PFSGroup), "")
-		}
-		if k.ESP.Text == "" {
-			k.ESP.List = suite.DefaultESP(false)
-		}
-		for i, p := range k.ESP.List {
-			k.ESP.List[i] = p.WithKE([]*suite.KE{g})
-		}
+	if k.PFSGroup != "" && suite.KEByName(k.PFSGroup) == nil {
+		return k.problem("pfsgroup", fmt.Sprintf("unknown group %q", k.PFSGroup), "")
 	}
 	return k.obsolete()
 }
@@ -251,12 +239,15 @@ func (k *checker) parseProposals(id string, p *Proposals, parse func(string) ([]
 // obsolete collects what is named here and out of use. Naming is consent, with
 // one warning, unless allow-legacy=no.
 func (k *checker) obsolete() *Problem {
-	lists := append(append([]suite.Proposal(nil), k.IKE.List...), k.ESP.List...)
+	lists := slices.Concat(k.IKE.List, k.ESP.List, k.AH.List)
 	if k.Legacy && k.IKE.Text == "" {
 		lists = append(lists, suite.FreeSWANIKE()...)
 	}
-	if k.Legacy && k.ESP.Text == "" {
+	if k.Legacy && k.ESP.Text == "" && k.Phase2 != Phase2AH {
 		lists = append(lists, suite.FreeSWANESP(k.PFS)...)
+	}
+	if k.Legacy && len(k.AH.List) == 0 && k.Phase2 != Phase2ESP {
+		lists = append(lists, suite.FreeSWANAH(k.PFS)...)
 	}
 	seen := make(map[string]bool)
 	var names []string
@@ -333,20 +324,5 @@ func (k *checker) protocols() *Problem {
 	if l.Proto != 0 && r.Proto != 0 && l.Proto != r.Proto {
 		return k.problem("rightprotoport", "leftprotoport and rightprotoport name different protocols", "")
 	}
-	return nil
-}
-
-// opportunistic connections are kept idle unless oe=yes.
-func (k *checker) opportunistic() *Problem {
-	if !k.Group() && !k.Opportunistic() {
-		return nil
-	}
-	if k.setup.OE == OEYes {
-		return nil
-	}
-	if !k.Implicit && k.Auto != AutoIgnore {
-		k.warn("auto", "policy groups and opportunistic encryption are idle unless oe=yes in config setup", "")
-	}
-	k.Auto = AutoIgnore
 	return nil
 }

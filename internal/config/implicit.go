@@ -6,7 +6,7 @@ var implicitConns = []struct {
 	name   string
 	params [][2]string
 }{
-	{"packetdefault", append([][2]string{{"type", "tunnel"}, {"right", "%opportunistic"}, {"failureshunt", "passthrough"}, {"leftsubnet", "0.0.0.0/0"}}, oeLives...)},
+	{"packetdefault", append([][2]string{{"type", "tunnel"}, {"right", "%opportunistic"}, {"failureshunt", "passthrough"}, {"leftsubnet", "0.0.0.0/0,::/0"}}, oeLives...)},
 	{"clear", [][2]string{{"type", "passthrough"}, {"authby", "never"}, {"right", "%group"}}},
 	{"clear-or-private", append([][2]string{{"type", "passthrough"}, {"right", "%opportunisticgroup"}, {"failureshunt", "passthrough"}}, oeLives...)},
 	{"private-or-clear", append([][2]string{{"type", "tunnel"}, {"right", "%opportunisticgroup"}, {"failureshunt", "passthrough"}}, oeLives...)},

@@ -20,7 +20,7 @@ func newConn(d Dialect) Conn {
 		Version: 2, PFS: true, Rekey: true, CheckArrival: true, MOBIKE: true,
 		KeyLife: 8 * time.Hour, IKELifetime: 8 * time.Hour, RekeyMargin: 9 * time.Minute, RekeyFuzz: 100,
 		DPDDelay: 30 * time.Second, DPDTimeout: 120 * time.Second,
-		ReplayWindow: 128, Negotiation: ipsec.Hold,
+		ReplayWindow: 128, Negotiation: ipsec.Hold, OE: Opportunistic{Idle: 5 * time.Minute},
 		AuthBy: []ike.AuthMethod{ike.AuthPubkey},
 	}
 	if d == Dialect1 {
@@ -36,7 +36,7 @@ const (
 )
 
 // connKeys are the parameters of a connection that have no side.
-var connKeys = []keyword[Conn]{
+var connKeys = append(oeKeys, []keyword[Conn]{
 	{name: "type", kind: "tunnel, transport, passthrough, drop or reject", def: "tunnel", doc: "What becomes of the packets.",
 		field: enum(func(c *Conn) *Type { return &c.Type }, word[Type]{"tunnel", TypeTunnel, ""}, word[Type]{"transport", TypeTransport, ""},
 			word[Type]{"passthrough", TypePassthrough, ""}, word[Type]{"pass", TypePassthrough, ""}, word[Type]{"drop", TypeDrop, ""}, word[Type]{"reject", TypeReject, ""})},
@@ -50,12 +50,13 @@ var connKeys = []keyword[Conn]{
 	{name: "authby", kind: "secret, rsasig, null, some joined by |, or never", def: "rsasig", doc: "How the ends prove who they are.", field: authField(func(c *Conn) *[]ike.AuthMethod { return &c.AuthBy })},
 	{name: "ike", kind: "proposals", doc: "Algorithms of the IKE SA.", field: text(func(c *Conn) *string { return &c.IKE.Text })},
 	{name: "esp", aliases: []string{"phase2alg"}, kind: "proposals", doc: "Algorithms that protect the packets.", field: text(func(c *Conn) *string { return &c.ESP.Text })},
-	{name: "phase2", aliases: []string{"auth"}, kind: "esp", def: "esp", doc: "Protocol that protects the packets.",
-		field: enum(func(c *Conn) *Phase2 { return &c.Phase2 }, word[Phase2]{"esp", Phase2ESP, ""}, word[Phase2]{"ah", Phase2AH, "only ESP is negotiated"}, word[Phase2]{"ah+esp", Phase2AHESP, "only ESP is negotiated"})},
+	{name: "ah", kind: "proposals", doc: "Algorithms of AH.", field: text(func(c *Conn) *string { return &c.AH.Text })},
+	{name: "phase2", aliases: []string{"auth"}, kind: "esp, ah or ah+esp", def: "esp", doc: "Protocol that protects the packets; auth=ah means ah+esp.", field: phase2Field()},
 	{name: "legacy", kind: "no or freeswan", def: "no", doc: "Use the algorithms of FreeS/WAN, which are obsolete.",
 		field: enum(func(c *Conn) *bool { return &c.Legacy }, word[bool]{"no", false, ""}, word[bool]{"freeswan", true, ""})},
 	{name: "pfs", kind: "yes or no", def: "yes", doc: "New key exchange for every Child SA.", field: yesNo(func(c *Conn) *bool { return &c.PFS })},
 	{name: "pfsgroup", kind: "group", doc: "Group of that exchange, if not the IKE SA's.", field: text(func(c *Conn) *string { return &c.PFSGroup })},
+	{name: "compress", kind: "yes or no", def: "no", doc: "Offer to compress packets, IPComp; what the peer offers is accepted anyway.", field: yesNo(func(c *Conn) *bool { return &c.Compress })},
 	{name: "keylife", aliases: []string{"lifetime", "salifetime", "ipseclifetime", "ipsec-lifetime"}, kind: "duration", def: "8h", doc: "Life of a Child SA, at most 24h.", field: span(func(c *Conn) *time.Duration { return &c.KeyLife }, time.Second)},
 	{name: "ikelifetime", kind: "duration", def: "8h", doc: "Life of an IKE SA, at most 24h.", field: span(func(c *Conn) *time.Duration { return &c.IKELifetime }, time.Second)},
 	{name: "rekeymargin", aliases: []string{"margintime", "rekeywindow", "rekeystart"}, kind: "duration", def: "9m", doc: "How long before its end an SA is replaced.", field: span(func(c *Conn) *time.Duration { return &c.RekeyMargin }, time.Second)},
@@ -87,7 +88,6 @@ var connKeys = []keyword[Conn]{
 	{name: "metric", kind: "number", def: "0", doc: "Metric of the routes.", field: integer(func(c *Conn) *int { return &c.Metric }, 0, 1<<30)},
 	{name: "mtu", kind: "number", def: "0", doc: "MTU of the routes; 0: the device's.", field: integer(func(c *Conn) *int { return &c.MTU }, 0, 65535)},
 
-	{name: "compress", kind: "yes or no", def: "no", doc: "Offer IPComp.", use: harmless, why: "packets are not compressed", field: yesNo(func(c *Conn) *bool { return &c.Compress })},
 	{name: "fragmentation", kind: "yes, no or force", def: "yes", doc: "IKEv2: cut IKE messages that are too long for the path (RFC 7383); force: to the smallest size that every path takes.",
 		field: enum(func(c *Conn) *ike.Tristate { return &c.Fragmentation }, word[ike.Tristate]{"yes", ike.Auto, ""}, word[ike.Tristate]{"accept", ike.Auto, ""}, word[ike.Tristate]{"force", ike.Yes, ""}, word[ike.Tristate]{"no", ike.No, ""})},
 	{name: "mobike", kind: "yes or no", def: "yes", doc: "IKEv2: the end that began may change its address (RFC 4555).", field: yesNo(func(c *Conn) *bool { return &c.MOBIKE })},
@@ -99,7 +99,6 @@ var connKeys = []keyword[Conn]{
 	// Manual keying, freeswan.md 2.10.
 	{name: "spi", kind: "0x and digits", doc: "Manual: SPI of all SAs.", field: spi(func(c *Conn) *ipsec.SPI { return &c.Manual.SPI })},
 	{name: "spibase", kind: "0x and digits, the last 0", doc: "Manual: SPIs count from here.", field: spi(func(c *Conn) *ipsec.SPI { return &c.Manual.SPIBase })},
-	{name: "ah", kind: "hmac-md5-96 or hmac-sha1-96", doc: "Manual: AH transform.", field: text(func(c *Conn) *string { return &c.Manual.AH })},
 	{name: "espenckey", kind: "key data", doc: "Manual: encryption key.", field: secret(func(c *Conn) *ipsec.Secret { return &c.Manual.Keys.ESPEnc })},
 	{name: "espauthkey", kind: "key data", doc: "Manual: ESP integrity key.", field: secret(func(c *Conn) *ipsec.Secret { return &c.Manual.Keys.ESPAuth })},
 	{name: "ahkey", kind: "key data", doc: "Manual: AH key.", field: secret(func(c *Conn) *ipsec.Secret { return &c.Manual.Keys.AHSecret })},
@@ -157,15 +156,10 @@ var connKeys = []keyword[Conn]{
 	connOption("fake-strongswan", "yes or no", "no", "Pretend to be strongSwan.", harmless, "nobody is imitated"),
 	connOption("send-vendorid", "yes or no", "no", "Send our vendor ID.", harmless, "none is sent"),
 	connOption("me_peerid", "identity", "", "strongSwan's mediation.", refused, "there is no mediation", "mediation", "mediated_by"),
-	connOption("oe-min-auth", "word", "", "Weakest authentication of a stranger.", harmless, noOE),
-	connOption("oe-published", "word", "", "Which of our keys must be published.", harmless, noOE),
-	connOption("oe-identity", "word", "", "Our identity with strangers.", harmless, noOE),
 	connOption("oe-mode", "tunnel or transport", "tunnel", "Mode with strangers.", harmless, noOE),
-	connOption("oe-insecure-keys", "refuse or accept", "refuse", "Keys from DNS without DNSSEC.", harmless, noOE),
-	connOption("oe-try-anon", "yes or no", "no", "Try without authentication.", harmless, noOE),
 	connOption("oe-forward", "yes or no", "no", "For forwarded packets.", harmless, noOE),
 	connOption("_plutodevel", "word", "", "A developer's.", harmless, "it never had a documented one"),
-}
+}...)
 
 func connOption(name, kind, def, doc string, u use, why string, aliases ...string) keyword[Conn] {
 	return keyword[Conn]{name: name, aliases: aliases, kind: kind, def: def, doc: doc, use: u, why: why,

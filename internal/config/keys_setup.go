@@ -65,7 +65,7 @@ var setupKeys = []keyword[Setup]{
 		field: enum(func(s *Setup) *DDoSMode { return &s.DDoS }, word[DDoSMode]{"auto", DDoSAuto, ""}, word[DDoSMode]{"busy", DDoSBusy, ""}, word[DDoSMode]{"unlimited", DDoSUnlimited, ""})},
 	{name: "max-halfopen-ike", kind: "number", def: "0", doc: "Half-open IKE SAs before cookies are asked for; 0: built-in.", field: integer(func(s *Setup) *int { return &s.MaxHalfOpen }, 0, 1<<20)},
 	{name: "nhelpers", kind: "number", def: "-1", doc: "Workers for expensive computations; -1: one per processor.", field: integer(func(s *Setup) *int { return &s.Helpers }, 0, 1024, word[int]{"-1", -1, ""})},
-	{name: "oe", kind: "auto, yes, responder or no", def: "auto", doc: "Opportunistic encryption.", use: refused, unless: []string{"no", "off"}, why: "no gateway is looked for in DNS",
+	{name: "oe", kind: "auto, yes, responder or no", def: "auto", doc: "Opportunistic encryption; auto: if our own address publishes our key.",
 		field: enum(func(s *Setup) *OEMode { return &s.OE }, word[OEMode]{"auto", OEAuto, ""}, word[OEMode]{"yes", OEYes, ""}, word[OEMode]{"on", OEYes, ""},
 			word[OEMode]{"responder", OEResponder, ""}, word[OEMode]{"no", OENo, ""}, word[OEMode]{"off", OENo, ""})},
 

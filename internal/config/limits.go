@@ -11,4 +11,8 @@ const (
 	maxDepth       = 10       // nesting of includes (freeswan.md 2.2)
 	maxInstances   = 4096     // connections that one leftsubnets= may make
 	maxPSK         = 4096     // octets of a pre-shared key
+
+	maxGroupSize    = 64 << 20  // octets of a policy group file (opportunistic.md 2.3)
+	maxGroupLine    = 1024      // octets of a line of it
+	maxGroupEntries = 1_000_000 // of one file
 )

@@ -249,17 +249,7 @@ const (
 	FailReject
 )
 
-// Phase2 is phase2= or auth=: which protocol protects.
-type Phase2 uint8
-
-// The protocols.
-const (
-	Phase2ESP Phase2 = iota
-	Phase2AH
-	Phase2AHESP
-)
-
-// Proposals is ike= or esp=.
+// Proposals is ike=, esp= or ah=.
 type Proposals struct {
 	Text string           // as written; empty: not given
 	List []suite.Proposal // parsed; empty: the defaults, or manual keying
@@ -281,13 +271,14 @@ type Conn struct {
 	Left, Right End
 	Auto        Startup
 	Version     uint8 // of IKE: 1 or 2
-	IKE, ESP    Proposals
+	IKE         Proposals
+	ESP, AH     Proposals // as Phase2 wants them; of manual keying only the text counts
 	Phase2      Phase2
 	Legacy      bool     // legacy=freeswan: the old algorithms, in the old order
 	Obsolete    []string // algorithms named here that are out of use; naming is consent
 
 	PFS      bool
-	PFSGroup string // pfsgroup=; empty: as ESP or the IKE SA says
+	PFSGroup string // pfsgroup=; empty: as esp=, ah= or the IKE SA says
 	Compress bool
 
 	IKELifetime   time.Duration
@@ -328,6 +319,7 @@ type Conn struct {
 	// Family is what %any and host names mean: 4, 6, or 0 for either.
 	Family int
 
+	OE      Opportunistic
 	Manual  Manual
 	Options map[string]string // keywords of later work, which have no type yet
 }

@@ -233,13 +233,11 @@ func TestFileLookups(t *testing.T) {
 	}
 }
 
-// The built-in connections of freeswan.md 2.14, as oe=yes makes them (a value
-// that is refused while nothing acts on it).
+// The built-in connections of freeswan.md 2.14.
 func TestImplicitConns(t *testing.T) {
 	r := &reader{fsys: MapFS{Files: map[string]string{"c": "conn private\n auto=ignore\n"}}, infos: map[string]Info{}}
 	r.readAll("c")
 	f := &builder{File: &File{Setup: newSetup(Dialect2)}, doc: collect(r.out), warned: make(map[Problem]bool)}
-	f.Setup.OE = OEYes
 	f.conns()
 	var got []string
 	for _, c := range f.Conns {
@@ -258,11 +256,6 @@ func TestImplicitConns(t *testing.T) {
 	}
 	if d := cmp.Diff(want, got); d != "" {
 		t.Error(d)
-	}
-	for _, c := range ParseText("c", "").Conns {
-		if c.Auto != AutoIgnore {
-			t.Errorf("without oe=yes, %s is not idle", c.Name)
-		}
 	}
 }
 
