@@ -75,6 +75,9 @@ func (t *Table) childUp(r ike.Report, c *conn, up ike.ChildUp) {
 		c.leave()
 	}
 	c.tries, c.retryAt, c.last, c.blockedUntil = 0, time.Time{}, nil, time.Time{}
+	if sa := t.ikeBySerial(up.IKE); sa != nil {
+		t.assign(c, sa.up)
+	}
 	t.enroute(c)
 	t.checkSurplus(c)
 	t.release(c, nil)
@@ -257,6 +260,11 @@ func silent(why *ike.Failure) bool { return why != nil && why.Reason == ike.Reas
 // the peer fell silent; after a Delete of the peer's, or an expiry, a
 // connection marked UP is replaced (freeswan.md 6.6).
 func (t *Table) revive(c *conn, down ike.ChildDown, serial uint32) {
+	if c.adrift {
+		c.adrift = false
+		t.strand(c)
+		return
+	}
 	if c.base != nil || c.joined != nil || !c.retryAt.IsZero() {
 		return
 	}

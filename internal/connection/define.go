@@ -112,8 +112,14 @@ func (t *Table) reorient(e Reorient) {
 		c := t.find(key{d.Name, 0})
 		switch {
 		case c == nil:
+		case !d.Oriented && t.sails(c):
+			t.drift(c)
 		case !d.Oriented && c.state.Routed():
 			t.strand(c)
+		case c.equal(d) && c.adrift:
+			c.adrift = false
+		case !c.equal(d) && t.sails(c) && c.onlyMoved(d):
+			t.move(c, d)
 		case c.equal(d) && c.stranded:
 			c.stranded = false
 			t.resume(c, Trapped)

@@ -2,12 +2,12 @@ package connection
 
 import (
 	"net/netip"
-	"reflect"
 	"strings"
 
 	"cygnet/internal/config"
 	"cygnet/internal/ike"
 	"cygnet/internal/ipsec"
+	"cygnet/internal/suite"
 )
 
 // Description is one connection of the configuration, seen from this machine:
@@ -29,6 +29,8 @@ type Description struct {
 	Virtual, Physical string     // ipsec0, eth0; empty while unoriented
 	NextHop           netip.Addr // ours; invalid: the peer's address, once known
 	PeerHop           netip.Addr // the peer's, for display
+	Pool              Pool       // addresses for the peer
+	Assigned          Assigned   // what has come of that, or of what we asked for
 	SourceIP          netip.Addr // preferred source of packets of our own
 	MTU, Metric       int        // of its routes; 0: the system's
 	Updown            []string   // command and arguments that replace our own routing; none: we route
@@ -42,12 +44,9 @@ type Description struct {
 // Negotiable reports whether the connection ever uses IKE.
 func (d *Description) Negotiable() bool { return d.Shunt == ipsec.Trap }
 
-// equal reports whether e asks for exactly the same.
-func (d *Description) equal(e *Description) bool { return reflect.DeepEqual(d, e) }
-
 // Selectors lists what its outbound packets match: each of our traffic
 // selectors with each of the peer's.
-func (d *Description) Selectors() []ipsec.Selector { return product(d.Local.TS, d.Remote.TS) }
+func (d *Description) Selectors() []ipsec.Selector { return product(d.Sides()) }
 
 func product(local, remote []ipsec.TS) []ipsec.Selector {
 	var list []ipsec.Selector
@@ -86,7 +85,8 @@ func canonical(p ipsec.Ports) ipsec.Ports {
 // remotePrefixes lists what its routes cover, in the order of the selectors.
 func (d *Description) remotePrefixes() []netip.Prefix {
 	var list []netip.Prefix
-	for _, ts := range d.Remote.TS {
+	_, remote := d.Sides()
+	for _, ts := range remote {
 		list = append(list, ts.Prefixes()...)
 	}
 	return list
@@ -100,12 +100,9 @@ func (d *Description) Routes() []KernelRoute {
 	}
 	var list []KernelRoute
 	for _, p := range d.remotePrefixes() {
-		r := KernelRoute{Prefix: p, Device: d.Virtual, MTU: d.MTU, Metric: d.Metric}
+		r := KernelRoute{Prefix: p, Device: d.Virtual, Source: d.Source(p.Addr().Is6()), MTU: d.MTU, Metric: d.Metric}
 		if h := d.Hop(); h.Is4() == p.Addr().Is4() {
 			r.NextHop = h
-		}
-		if d.SourceIP.IsValid() && d.SourceIP.Is4() == p.Addr().Is4() {
-			r.Source = d.SourceIP
 		}
 		list = append(list, r)
 	}
@@ -136,7 +133,10 @@ func (d *Description) PolicyWords(up bool) string {
 		add(a == ike.AuthPubkey, "RSASIG")
 	}
 	if d.Negotiable() {
-		add(true, "ENCRYPT")
+		alone := len(d.ESP) > 0 && d.ESP[0].Protocol == suite.ProtoAH
+		add(!alone, "ENCRYPT")
+		add(alone || len(d.AH) > 0, "AUTHENTICATE")
+		add(d.Compress, "COMPRESS")
 		add(d.Mode == ipsec.Tunnel, "TUNNEL")
 		add(d.PFS, "PFS")
 		add(!d.CheckArrival, "DISABLEARRIVALCHECK")

@@ -41,6 +41,7 @@ func (t *Table) downOne(c *conn) {
 	case c.state.Routed() && c.Negotiable():
 		t.become(c, Dropped)
 	}
+	t.unassign(c)
 	t.settle()
 	t.cancel(c)
 	t.release(c, &ike.Failure{Reason: ike.ReasonDeleted, Why: "the connection was taken down"})

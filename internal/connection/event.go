@@ -60,10 +60,12 @@ type Unroute struct {
 	Name   string
 }
 
-// Rekey replaces the newest SA of a connection now.
+// Rekey replaces the newest Child SA of a connection now or, where a Serial is
+// given instead of a name, that IKE SA or Child SA.
 type Rekey struct {
 	Waiter uint64
 	Name   string
+	Serial uint32
 }
 
 // Abandon says that a waiter has gone.

@@ -106,6 +106,7 @@ func (t *Table) ikeDown(sa *ikeSA, down ike.IKEDown) {
 		}
 	}
 	t.ikeGone(sa, why)
+	t.unlease()
 }
 
 // ikeGone fails the attempts that waited for an IKE SA.

@@ -68,6 +68,8 @@ func uninitiable(c *conn) (int, string) {
 		return codeNever, fmt.Sprintf("%s: cannot initiate an authby=never connection", c.Title())
 	case c.Template:
 		return codeNoPeer, fmt.Sprintf("%s: cannot initiate connection without knowing peer IP address (kind=CK_TEMPLATE)", c.Title())
+	case c.FromPool && len(c.Assigned.Addrs) == 0:
+		return codeNoPeer, fmt.Sprintf("%s: cannot initiate: the peer is given its address when it calls", c.Title())
 	}
 	return 0, ""
 }
@@ -137,7 +139,7 @@ func (sa *ikeSA) fits(c *conn) bool {
 	return d.Version == c.Version && d.Local.Addr == c.Local.Addr && sa.peer == c.Remote.Addr &&
 		d.Local.Port == c.Local.Port && d.Remote.Port == c.Remote.Port && d.Local.ID == c.Local.ID &&
 		c.Remote.ID.Admits(remote) && c.Remote.Certs == d.Remote.Certs &&
-		slices.Equal(d.Local.Auth, c.Local.Auth) && slices.Equal(d.Remote.Auth, c.Remote.Auth) &&
+		d.FromPool == c.FromPool && slices.Equal(d.RequestIP, c.RequestIP) && slices.Equal(d.Local.Auth, c.Local.Auth) && slices.Equal(d.Remote.Auth, c.Remote.Auth) &&
 		slices.EqualFunc(d.IKE, c.IKE, func(a, b suite.Proposal) bool { return a.String() == b.String() })
 }
 

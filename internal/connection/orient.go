@@ -46,6 +46,12 @@ const (
 	retransmitTotal1 = 70 * time.Second
 )
 
+// Every path takes packets of these sizes (RFC 7383, 2.5.1).
+const (
+	leastMTU4 = 576
+	leastMTU6 = 1280
+)
+
 // Errors of Orient that a caller may test for.
 var (
 	ErrBothEnds = errors.New("both ends are addresses of this machine")
@@ -142,7 +148,7 @@ func (f *Facts) find(a netip.Addr) *Address {
 }
 
 func (d *Description) fill(c *config.Conn, f *Facts, local, remote end) error {
-	k := &ike.Conn{Name: c.Name, Version: c.Version, Mode: c.Mode(), PFS: c.PFS,
+	k := &ike.Conn{Name: c.Name, Version: c.Version, Mode: c.Mode(), PFS: c.PFS, Compress: c.Compress,
 		Encap: c.Encapsulation, Narrow: c.Narrowing, Replay: c.ReplayWindow, CheckArrival: c.CheckArrival,
 		IKELife: c.IKELifetime, ChildLife: c.KeyLife, RekeyMargin: c.RekeyMargin, RekeyFuzz: c.RekeyFuzz,
 		Rekey: c.Rekey, LifeBytes: c.LifeBytes, LifePackets: c.LifePackets, KeyingTries: c.KeyingTries,
@@ -173,6 +179,15 @@ func (d *Description) fill(c *config.Conn, f *Facts, local, remote end) error {
 	k.Remote.Keys = remote.Given()
 	k.Local.Certs, k.Remote.Certs = f.certs(local, remote), f.certs(remote, local)
 	d.Unique = f.unique(k)
+	d.virtual(c, local, remote)
+	k.MOBIKE = c.MOBIKE && c.Version == ike.Version2
+	k.Fragmentation = c.Fragmentation
+	if c.Fragmentation == ike.Yes {
+		k.FragmentSize = leastMTU4
+		if local.addr.Is6() || remote.addr.Is6() {
+			k.FragmentSize = leastMTU6
+		}
+	}
 	d.proposals(c)
 	d.treatment(c)
 	if k.Template {
@@ -257,7 +272,7 @@ func addressID(a netip.Addr) ike.ID {
 
 // proposals fills in what IKE may agree on.
 func (d *Description) proposals(c *config.Conn) {
-	d.IKE, d.ESP = c.IKE.List, c.ESP.List
+	d.IKE = c.IKE.List
 	switch {
 	case len(d.IKE) > 0:
 	case c.Legacy:
@@ -267,23 +282,61 @@ func (d *Description) proposals(c *config.Conn) {
 	default:
 		d.IKE = suite.DefaultIKEv2()
 	}
+	d.ESP, d.AH = phase2Proposals(c)
+	groups := pfsGroups(c, d.IKE)
+	d.ESP, d.AH = finished(c, d.ESP, groups), finished(c, d.AH, groups)
+}
+
+// phase2Proposals are the proposals of ESP and, where that is around it, of AH.
+// AH alone takes the place of ESP.
+func phase2Proposals(c *config.Conn) (esp, ah []suite.Proposal) {
+	esp, ah = c.ESP.List, c.AH.List
 	switch {
-	case len(d.ESP) > 0:
-	case c.Phase2 == config.Phase2AH:
-		d.ESP = suite.DefaultAH(c.PFS)
+	case len(esp) > 0 || c.Phase2 == config.Phase2AH:
 	case c.Legacy:
-		d.ESP = suite.FreeSWANESP(c.PFS)
+		esp = suite.FreeSWANESP(false)
+		if c.Phase2 == config.Phase2AHESP { // freeswan.md 6.3: AH authenticates
+			esp[0].Integ = nil
+		}
 	default:
-		d.ESP = suite.DefaultESP(c.PFS)
+		esp = suite.DefaultESP(false)
+	}
+	switch {
+	case len(ah) > 0:
+	case c.Legacy:
+		ah = suite.FreeSWANAH(false)
+	default:
+		ah = suite.DefaultAH(false)
+	}
+	switch c.Phase2 {
+	case config.Phase2AH:
+		return ah, nil
+	case config.Phase2AHESP:
+		return esp, ah
+	}
+	return esp, nil
+}
+
+// pfsGroups are the groups of proposals that name none: what pfsgroup= says, or
+// those of the IKE SA.
+func pfsGroups(c *config.Conn, list []suite.Proposal) []*suite.KE {
+	if g := suite.KEByName(c.PFSGroup); g != nil {
+		return []*suite.KE{g}
 	}
 	var groups []*suite.KE
-	for _, p := range d.IKE {
+	for _, p := range list {
 		groups = append(groups, p.KE...)
 	}
-	esp := make([]suite.Proposal, len(d.ESP))
-	for i, p := range d.ESP {
+	return unique(groups)
+}
+
+// finished gives proposals of Child SAs the groups and sequence numbers that a
+// connection wants.
+func finished(c *config.Conn, list []suite.Proposal, groups []*suite.KE) []suite.Proposal {
+	var out []suite.Proposal
+	for _, p := range list {
 		if c.PFS {
-			p = p.WithKE(unique(groups))
+			p = p.WithKE(groups)
 		} else {
 			p = p.WithoutKE()
 		}
@@ -293,9 +346,9 @@ func (d *Description) proposals(c *config.Conn) {
 		case c.ESN == ike.No || c.ReplayWindow == 0: // RFC 4303, 3.3.3
 			p.ESN = []bool{false}
 		}
-		esp[i] = p
+		out = append(out, p)
 	}
-	d.ESP = esp
+	return out
 }
 
 func unique(list []*suite.KE) []*suite.KE {

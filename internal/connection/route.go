@@ -47,7 +47,7 @@ func (t *Table) routeConflict(c *conn) *conn {
 		mine[p.String()] = true
 	}
 	for _, x := range t.conns {
-		if x == c || !x.state.Routed() || x.Virtual == c.Virtual && x.Hop() == c.Hop() {
+		if x == c || !x.state.Routed() || x.Virtual == c.Virtual && x.Hop() == c.Hop() || shared(c, x) {
 			continue
 		}
 		for _, p := range x.remotePrefixes() {
@@ -103,6 +103,7 @@ func (t *Table) unroute(e Unroute) {
 			t.become(c, Initiating)
 		case c.state.Routed():
 			t.become(c, Unrouted)
+			t.unassign(c)
 		}
 		if before.Routed() && len(c.Updown) > 0 {
 			t.settle()

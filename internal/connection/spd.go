@@ -49,7 +49,7 @@ func (t *Table) desired() []ipsec.Policy {
 	slices.SortStableFunc(claims, func(a, b claim) int {
 		return cmp.Or(compareSelectors(a.Selector, b.Selector),
 			cmp.Compare(b.by.state.entitlement(), a.by.state.entitlement()),
-			cmp.Compare(a.by.seq, b.by.seq))
+			compareSeniority(a.by, b.by))
 	})
 	claims = slices.CompactFunc(claims, func(a, b claim) bool { return a.Selector == b.Selector })
 	list := make([]ipsec.Policy, len(claims))
@@ -57,6 +57,15 @@ func (t *Table) desired() []ipsec.Policy {
 		list[i] = c.Policy
 	}
 	return list
+}
+
+// compareSeniority puts the earlier connection first; of two peers with an
+// address of a pool the later one, which has it now.
+func compareSeniority(a, b *conn) int {
+	if shared(a, b) {
+		return cmp.Compare(b.seq, a.seq)
+	}
+	return cmp.Compare(a.seq, b.seq)
 }
 
 // claims lists the policies of one connection.

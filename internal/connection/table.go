@@ -67,8 +67,10 @@ type conn struct {
 	last         *ike.Failure // of the newest failed attempt
 	scriptUp     bool         // its updown command was called with up, and not yet with down
 
-	stranded  bool // our address is gone; see reorient
-	instances int  // highest instance number given out
+	stranded  bool        // our address is gone; see reorient
+	adrift    bool        // it is gone too, but the SAs are spared; see drift
+	former    []*ike.Conn // what Conn was before moves
+	instances int         // highest instance number given out
 }
 
 func (c *conn) key() key { return key{c.Name, c.Instance} }
@@ -221,7 +223,9 @@ func (t *Table) insert(c *conn) {
 // evict forgets c; its SAs and claims must be gone or doomed already.
 func (t *Table) evict(c *conn) {
 	t.conns = slices.DeleteFunc(t.conns, func(x *conn) bool { return x == c })
-	delete(t.byConn, c.Conn)
+	for _, k := range append(c.former, c.Conn) {
+		delete(t.byConn, k)
+	}
 	t.dirty = true
 }
 

@@ -39,6 +39,7 @@ type IKEUp struct {
 	Suite             string
 	Encap             bool   // the path has a NAT, or one side asked for encapsulation
 	Rekeyed           uint32 // serial of the IKE SA that this one replaces; 0: new peer contact
+	MOBIKE            bool   // who began may change its address (RFC 4555)
 	InitialContact    bool   // the peer said that it holds nothing else with us
 	State             string // IKEv1: the state that was reached, STATE_MAIN_I4 or STATE_MAIN_R3
 

@@ -310,7 +310,7 @@ func (s *step) handOver(n *SA) {
 	s.emit(ike.Adopt{Machine: n})
 	s.reportOf(n.conn, n.serial, ike.IKEUp{
 		Local: n.local, Remote: n.remote, LocalID: n.localID, RemoteID: n.remoteID,
-		Suite: n.chosen.String(), Encap: n.encap, Rekeyed: s.serial,
+		Suite: n.chosen.String(), Encap: n.encap, MOBIKE: n.mobike, Rekeyed: s.serial,
 		Virtual: n.virtual.Addrs, DNS: n.virtual.DNS, DNSDomains: n.virtual.Domains,
 	})
 }
