@@ -10,14 +10,14 @@ import (
 // Algorithms and lengths of keys are package manual's affair.
 func (k *checker) manual() *Problem {
 	m := &k.Manual
-	m.ESP = ""
+	m.ESP, m.AH = "", ""
 	if !k.manuallyKeyed() {
 		if _, shunt := k.Shunt(); k.Auto == AutoManual && !shunt {
 			return k.problem("auto", "auto=manual, but there is no spi or spibase", "")
 		}
 		return nil
 	}
-	m.ESP = k.ESP.Text
+	m.ESP, m.AH = k.ESP.Text, k.AH.Text
 	switch {
 	case !k.setup.AllowManual:
 		return k.problem("spi", "manual keying is forbidden by allow-manual=no in config setup", "")
@@ -41,7 +41,7 @@ func (k *checker) manual() *Problem {
 
 func (k *checker) manuallyKeyed() bool {
 	m := &k.Manual
-	return m.SPI != 0 || m.SPIBase != 0 || m.AH != "" || len(k.manualKeys()) > 0
+	return m.SPI != 0 || m.SPIBase != 0 || len(k.manualKeys()) > 0
 }
 
 // manualKeys lists the parameters that hold keys.

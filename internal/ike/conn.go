@@ -75,7 +75,7 @@ type Conn struct {
 	ESP []suite.Proposal // KE holds the PFS groups
 
 	AH       []suite.Proposal // IKEv1 only: AH around the ESP of ESP; AH alone stands in ESP
-	Compress bool             // IKEv1 only: offer IPComp
+	Compress bool             // offer IPComp; what the peer offers is accepted anyway
 
 	Mode         ipsec.Mode
 	PFS          bool

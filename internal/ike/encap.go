@@ -24,6 +24,7 @@ func EncapPorts(local, remote netip.AddrPort) ipsec.Encap {
 	}
 	return e
 }
+
 // AHThroughNAT is why AH is refused where ESP would travel in UDP: AH covers
 // the addresses, which a NAT changes, and has no encapsulation (RFC 3948,
 // section 1).

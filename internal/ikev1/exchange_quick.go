@@ -2,6 +2,7 @@ package ikev1
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"cygnet/internal/ike"
@@ -113,8 +114,13 @@ func (s *SA) policyText(q *quick) string {
 	if s.chosen.method == ike.AuthPSK {
 		words[0] = "PSK"
 	}
-	for i := len(q.parts) - 1; i >= 0; i-- {
-		words = append(words, map[ipsec.Proto]string{ipsec.AH: "AUTHENTICATE", ipsec.ESP: "ENCRYPT", ipsec.Comp: "COMPRESS"}[q.parts[i].proto])
+	for _, w := range []struct {
+		proto ipsec.Proto
+		word  string
+	}{{ipsec.ESP, "ENCRYPT"}, {ipsec.AH, "AUTHENTICATE"}, {ipsec.Comp, "COMPRESS"}} {
+		if slices.ContainsFunc(q.parts, func(p part) bool { return p.proto == w.proto }) {
+			words = append(words, w.word)
+		}
 	}
 	if q.terms.mode == ipsec.Tunnel {
 		words = append(words, "TUNNEL")

@@ -25,14 +25,9 @@ func ParseESP(text string) (Suite, error) {
 		return Suite{}, fmt.Errorf("%q: single DES is broken and not available", text)
 	}
 	// The parser of proposals fills in integrity algorithms where none is
-	// written, and takes the length of an ICV for the cipher's where that has
-	// several.
-	integ := slices.IndexFunc(words, func(w string) bool { return suite.IntegByName(w) != nil })
-	name := text
-	if n := len(words); integ > 0 && integ == n-2 && words[n-1] == fmt.Sprint(suite.IntegByName(words[integ]).ICV*8) {
-		name = strings.Join(words[:n-1], "-")
-	}
-	p, err := single(suite.ParseESP(name))
+	// written.
+	integ := slices.IndexFunc(words, func(w string) bool { return w == "hmac" || suite.IntegByName(w) != nil })
+	p, err := single(suite.ParseESP(text))
 	switch {
 	case err != nil:
 		return Suite{}, err
@@ -58,8 +53,7 @@ func ParseESP(text string) (Suite, error) {
 
 // ParseAH reads the name of an AH transform: hmac-md5-96, hmac-sha1, sha2_256.
 func ParseAH(text string) (Suite, error) {
-	name := strings.TrimPrefix(strings.TrimPrefix(strings.ToLower(text), "hmac-"), "hmac_")
-	p, err := single(suite.ParseAH(name))
+	p, err := single(suite.ParseAH(text))
 	switch {
 	case err != nil:
 		return Suite{}, err

@@ -91,3 +91,12 @@ func FreeSWANESP(pfs bool) []Proposal {
 	}
 	return []Proposal{p}
 }
+
+// FreeSWANAH is the same for AH.
+func FreeSWANAH(pfs bool) []Proposal {
+	p := Proposal{Protocol: ProtoAH, Integ: []*Integ{&hmacMD5, &hmacSHA1}, ESN: []bool{false}}
+	if pfs {
+		p.KE = []*KE{&modp1536}
+	}
+	return []Proposal{p}
+}

@@ -28,7 +28,8 @@ func ParseIKE(text string) ([]Proposal, error) { return parse(ProtoIKE, text) }
 // the result, and the caller adds its own (WithKE).
 func ParseESP(text string) ([]Proposal, error) { return parse(ProtoESP, text) }
 
-// ParseAH reads an ah= line, or phase2alg= with phase2=ah: integrity[-group].
+// ParseAH reads an ah= line, or phase2alg= with phase2=ah: integrity[-group],
+// such as sha2_256-modp2048 or FreeS/WAN's hmac-md5-96.
 func ParseAH(text string) ([]Proposal, error) { return parse(ProtoAH, text) }
 
 // WithKE is p with these groups where it names none.
@@ -74,7 +75,7 @@ func parseProposal(proto Protocol, word string) (Proposal, error) {
 	if word == "" {
 		return Proposal{}, fmt.Errorf("empty proposal")
 	}
-	for i, part := range strings.FieldsFunc(word, func(r rune) bool { return r == '-' || r == ';' }) {
+	for i, part := range parts(word) {
 		if err := p.part(i, part); err != nil {
 			return Proposal{}, err
 		}
@@ -82,11 +83,26 @@ func parseProposal(proto Protocol, word string) (Proposal, error) {
 	return p.finish()
 }
 
+// parts cuts a proposal at its hyphens and semicolons, but not FreeS/WAN's
+// hmac-md5-96, which is the hash hmac_md5 with the length of its ICV.
+func parts(word string) []string {
+	var list []string
+	for _, p := range strings.FieldsFunc(word, func(r rune) bool { return r == '-' || r == ';' }) {
+		if n := len(list); n > 0 && strings.EqualFold(list[n-1], "hmac") {
+			list[n-1] += "_" + p
+			continue
+		}
+		list = append(list, p)
+	}
+	return list
+}
+
 // part reads what stands between two hyphens.
 func (p *parser) part(i int, text string) error {
 	if bits, err := strconv.Atoi(text); err == nil && i > 0 {
 		return p.size(text, bits)
 	}
+	p.last = nil // a number after this is not the cipher's
 	isHash := false
 	for _, alt := range strings.Split(text, "+") {
 		hash, err := p.algorithm(i, alt)
