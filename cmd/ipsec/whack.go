@@ -13,7 +13,7 @@ import (
 // class of the last significant reply (freeswan.md 4.4).
 func newWhack() *cobra.Command {
 	var name, crash string
-	var serial uint32
+	var serial, rekey uint32
 	var async, json bool
 	chosen := map[whack.Op]*bool{}
 	c := &cobra.Command{
@@ -27,6 +27,7 @@ func newWhack() *cobra.Command {
 	}
 	f.StringVar(&name, "name", "", "the connection")
 	f.Uint32Var(&serial, "deletestate", 0, "delete the state with this serial number")
+	f.Uint32Var(&rekey, "rekeystate", 0, "replace the IKE SA or IPsec SA with this serial number now")
 	f.StringVar(&crash, "crash", "", "drop all states with the peer at this address")
 	f.BoolVar(&async, "asynchronous", false, "do not wait for the outcome")
 	f.BoolVar(&json, "json", false, "print JSON")
@@ -40,6 +41,9 @@ func newWhack() *cobra.Command {
 		}
 		if serial != 0 {
 			requests = append(requests, whack.Request{Op: whack.OpDeleteState, Args: whack.Args{Serial: serial}})
+		}
+		if rekey != 0 {
+			requests = append(requests, whack.Request{Op: whack.OpRekey, Args: whack.Args{Serial: rekey}})
 		}
 		if crash != "" {
 			addr, err := netip.ParseAddr(crash)

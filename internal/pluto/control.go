@@ -65,7 +65,9 @@ func (d *Daemon) perform(ctx context.Context, r whack.Request) iter.Seq[whack.Re
 			return connection.Delete{Waiter: id, Name: name}
 		})
 	case whack.OpRekey:
-		return d.ask(ctx, func(id uint64) connection.Event { return connection.Rekey{Waiter: id, Name: name} })
+		return d.ask(ctx, func(id uint64) connection.Event {
+			return connection.Rekey{Waiter: id, Name: name, Serial: r.Args.Serial}
+		})
 	case whack.OpDeleteState:
 		return d.ask(ctx, func(id uint64) connection.Event {
 			return connection.DeleteState{Waiter: id, Serial: r.Args.Serial}

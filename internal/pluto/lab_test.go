@@ -16,6 +16,7 @@ import (
 	"cygnet/internal/config"
 	"cygnet/internal/firewall"
 	"cygnet/internal/host"
+	"cygnet/internal/ipsec"
 	"cygnet/internal/keys"
 	"cygnet/internal/klips"
 	"cygnet/internal/tun"
@@ -49,6 +50,14 @@ type memPlane struct {
 	wire   underlay.Underlay
 	mu     sync.Mutex
 	inside *tun.Memory // the kernel's side of ipsec0
+	made   []ipsec.SA  // every SA that was ever added
+}
+
+func (p *memPlane) AddSA(ctx context.Context, sa ipsec.SA) error {
+	p.mu.Lock()
+	p.made = append(p.made, sa)
+	p.mu.Unlock()
+	return p.Plane.AddSA(ctx, sa)
 }
 
 func (p *memPlane) Attach(a Attachment) (underlay.Underlay, error) {
