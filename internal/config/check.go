@@ -265,9 +265,11 @@ func (k *checker) obsolete() *Problem {
 	if len(names) == 0 {
 		return nil
 	}
-	id := "ike"
-	if !k.given("ike") {
-		id = "esp"
+	id := "esp"
+	for _, given := range []string{"ah", "esp", "ike"} {
+		if k.given(given) {
+			id = given
+		}
 	}
 	text := "obsolete algorithms: " + strings.Join(names, ", ")
 	if !k.setup.AllowLegacy {

@@ -134,7 +134,7 @@ func TestRefusals(t *testing.T) {
 		{"a group", "esp=3des-md5-modp2048", `ipsec.conf:7: esp: key exchange modp_2048, but nothing is negotiated`},
 		{"extended sequence numbers", "esp=3des-md5-esn", `ipsec.conf:7: esp: extended sequence numbers are for negotiated SAs only`},
 		{"unknown cipher", "esp=rot13-md5", `ipsec.conf:7: esp: unknown algorithm "rot13" in "rot13-md5"`},
-		{"unknown AH", "ah=hmac-crc32", `unknown algorithm "crc32"`},
+		{"unknown AH", "ah=hmac-crc32", `unknown algorithm "hmac_crc32"`},
 		{"AH key", "ah=hmac-sha1-96\n\tahkey=" + key128, `ipsec.conf:11: ahkey: key of 128 bits, but hmac_sha1_96 needs 160 (ipsec ranbits makes keys)`},
 		{"AH without a key", "ah=hmac-sha1-96", `ipsec.conf:1: ahkey: no key, but hmac_sha1_96 needs one of 160 bits (ipsec ranbits makes keys)`},
 		{"peer anywhere", "right=%any", `ipsec.conf:4: right: the peer's address is not known, and nothing negotiates it (manual keying needs fixed addresses on both ends)`},

@@ -190,6 +190,9 @@ func (p *parser) cipher(name string) error {
 	if e == nil {
 		return p.unknown(name)
 	}
+	if p.Protocol == ProtoAH {
+		return fmt.Errorf("%s: AH does not encrypt, it has no %s", p.word, name)
+	}
 	if len(p.Encr) > 0 && p.AEAD() != e.AEAD {
 		return fmt.Errorf("%s: %s authenticates by itself or not, the cipher before it differs: write two proposals (RFC 5282)", p.word, name)
 	}

@@ -58,6 +58,10 @@ func TestParseESPAndAH(t *testing.T) {
 		"aes128gcm16-esn-noesn":      "AES_GCM_16_128/ESN+NO_ESN",
 		"3des-md5":                   "3DES_CBC/HMAC_MD5_96/ESN+NO_ESN",
 		"3des-sha1-96":               "3DES_CBC/HMAC_SHA1_96/ESN+NO_ESN",
+		"3des-hmac-md5-96":           "3DES_CBC/HMAC_MD5_96/ESN+NO_ESN",
+		"aes-sha1-96":                aesAny + "/HMAC_SHA1_96/ESN+NO_ESN",
+		"aes-sha2_256-128":           aesAny + "/HMAC_SHA2_256_128/ESN+NO_ESN",
+		"aes-128-sha1-96":            "AES_CBC_128/HMAC_SHA1_96/ESN+NO_ESN",
 		"null-sha2_256":              "NULL/HMAC_SHA2_256_128/ESN+NO_ESN",
 		"aes256-sha2_256+sha2_512":   "AES_CBC_256/HMAC_SHA2_256_128+HMAC_SHA2_512_256/ESN+NO_ESN",
 		"aes256":                     "AES_CBC_256/" + allInteg + "/ESN+NO_ESN",
@@ -66,6 +70,8 @@ func TestParseESPAndAH(t *testing.T) {
 		check(t, "esp", text, want, ParseESP)
 	}
 	for text, want := range map[string]string{
+		"hmac-md5-96":       "HMAC_MD5_96/ESN+NO_ESN",
+		"HMAC-SHA1":         "HMAC_SHA1_96/ESN+NO_ESN",
 		"sha2_256":          "HMAC_SHA2_256_128/ESN+NO_ESN",
 		"sha1-modp2048":     "HMAC_SHA1_96/MODP_2048/ESN+NO_ESN",
 		"md5+sha1,sha2_512": "HMAC_MD5_96+HMAC_SHA1_96/ESN+NO_ESN , HMAC_SHA2_512_256/ESN+NO_ESN",
@@ -120,6 +126,13 @@ func TestParseErrors(t *testing.T) {
 		got, err := ParseIKE(text)
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("ike=%.40s: %v, %v; want an error with %q", text, got, err, want)
+		}
+	}
+	for text, want := range map[string]string{
+		"aes256-sha2_256": `AH does not encrypt, it has no aes256`, "sha1-aes": `AH does not encrypt`, "sha1-sha2": `one too many`, "hmac": `unknown algorithm "hmac"`, "": `empty proposal`,
+	} {
+		if got, err := ParseAH(text); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("ah=%s: %v, %v; want an error with %q", text, got, err, want)
 		}
 	}
 	for text, want := range map[string]string{
