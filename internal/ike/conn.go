@@ -19,6 +19,8 @@ const (
 	AuthPSK                      // pre-shared key
 	AuthPubkey                   // public key signature
 	AuthNULL                     // RFC 7619
+	AuthEAPTLS                   // EAP-TLS, RFC 5216 and 9190
+	AuthEAPMSCHAPv2
 )
 
 // End is one end of a connection, after orientation: Local or Remote.
@@ -32,6 +34,11 @@ type End struct {
 	Host bool         // TS is only the host's own address (no subnet=)
 
 	Certs Certs // X.509
+
+	// EAPName is that end's name inside EAP; empty: its ID. AskName, of a remote
+	// end, has it asked for, as the ID says nothing about who it is.
+	EAPName string
+	AskName bool
 }
 
 // PublicKey is a key that an identity may sign with.
@@ -93,6 +100,8 @@ type Conn struct {
 	LifePackets uint64
 
 	KeyingTries int // 0: no limit
+
+	Stranger *Stranger // opportunistic: nobody wrote who the peer is; nil otherwise
 
 	// MOBIKE, RFC 4555: who began the IKE SA may change its address. MobileFrom
 	// are the addresses that a peer may move to; empty means any.

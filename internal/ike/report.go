@@ -42,12 +42,17 @@ type IKEUp struct {
 	MOBIKE            bool   // who began may change its address (RFC 4555)
 	InitialContact    bool   // the peer said that it holds nothing else with us
 	State             string // IKEv1: the state that was reached, STATE_MAIN_I4 or STATE_MAIN_R3
+	Proof             Proof  // of a stranger
 
 	// What the Configuration payload has settled; empty without one. Virtual are
 	// the addresses inside of the end that asked, which is Conn.RequestIP's.
 	Virtual    []netip.Addr
 	DNS        []netip.Addr
 	DNSDomains []string // that DNS is for; none means all
+
+	// PeerCerts is the chain in DER by which the peer has proved itself, its own
+	// certificate first; none without certificates.
+	PeerCerts [][]byte
 }
 
 // IKEDown says that an IKE SA is gone.

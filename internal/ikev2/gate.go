@@ -147,6 +147,9 @@ func (g *Gate) admit(now time.Time, in inbound, digest [sha256.Size]byte, out []
 		return nil, g.askCookie(now, in, out)
 	}
 	conns := g.cfg.PAD.Between(in.local.Addr(), in.remote.Addr())
+	if p, ok := g.cfg.PAD.(ike.Strangers); ok && len(conns) == 0 && p.Silent(in.local.Addr(), in.remote.Addr()) {
+		return nil, out
+	}
 	if len(conns) == 0 {
 		out = g.note(now, in, out, fmt.Sprintf("initial IKE_SA_INIT message received on %s but no connection has been authorized", in.local))
 		return nil, g.refuse(now, in.Header, m, &ike.NotifyError{Type: ike.NotifyNoProposalChosen}, out)
