@@ -35,6 +35,9 @@ type Options struct {
 	// RunDir holds the control socket and the lock, for the ipsec commands.
 	// Empty: neither is made, and the methods of Host are the only way in.
 	RunDir string
+	// StateDir holds what outlives the daemon: leases of address pools. Empty:
+	// they are forgotten at the end.
+	StateDir string
 	// NoIKE runs the data plane alone, for connections with manual keys: the
 	// ports of IKE stay closed and ipsec.secrets is not read.
 	NoIKE bool
@@ -112,7 +115,7 @@ func Start(ctx context.Context, o Options) (*Host, error) {
 	started := make(chan struct{})
 	h.daemon, err = pluto.New(pluto.Options{
 		Version: o.Version, RunDir: o.RunDir, NoIKE: o.NoIKE, Log: o.Log, Plane: plane, Host: machine,
-		Firewall: filter, Ipsec: o.Ipsec, ScriptEnv: scriptEnv(),
+		Firewall: filter, Ipsec: o.Ipsec, ScriptEnv: scriptEnv(), Leases: openLeases(o), NameServers: newNameServers(o),
 		Config: func(path string) (*config.File, error) { return load(o.Confs, path) },
 		Keys:   newSecrets(o),
 		Report: h.publish,
@@ -277,7 +280,8 @@ func event(r ike.Report) Event {
 // secrets is the ring of keys together with the files it is filled from.
 type secrets struct {
 	*keys.Ring
-	o Options
+	o     Options
+	certs certificates
 }
 
 func newSecrets(o Options) *secrets {
@@ -285,7 +289,7 @@ func newSecrets(o Options) *secrets {
 	if o.Log != nil {
 		note = func(text string) { o.Log.Info(text) }
 	}
-	return &secrets{keys.New(keys.Options{Note: note, Resolve: lookup}), o}
+	return &secrets{Ring: keys.New(keys.Options{Note: note, Resolve: lookup}), o: o}
 }
 
 // Reload implements pluto.Keys. Entries with errors are left out and told.

@@ -29,8 +29,14 @@ var operations = []operation{
 	{"status", whack.OpStatus, false, "show interfaces, connections and states"},
 	{"rereadsecrets", whack.OpReadSecrets, false, "read ipsec.secrets again"},
 	{"rereadgroups", whack.OpReadGroups, false, "read the policy groups again"},
+	{"rereadcerts", whack.OpReadCerts, false, "read all certificates and CRLs of ipsec.d again"},
+	{"rereadcacerts", whack.OpReadCAs, false, "the same"},
+	{"rereadcrls", whack.OpReadCRLs, false, "the same; tunnels of whom they revoke are deleted"},
 	{"rereadall", whack.OpReadAll, false, "read secrets, groups and certificates again"},
 	{"listpubkeys", whack.OpListKeys, false, "list the public keys of peers"},
+	{"listcerts", whack.OpListCerts, false, "list the certificates of ipsec.d/certs"},
+	{"listcacerts", whack.OpListCAs, false, "list the CAs that are trusted"},
+	{"listcrls", whack.OpListCRLs, false, "list the CRLs"},
 }
 
 func newAuto() *cobra.Command {

@@ -87,6 +87,10 @@ func (c Censor) Secrets(name, text string) string {
 			fmt.Fprintf(&b, ": PSK %s\n", c.sum(string(e.PSK.Bytes())))
 			continue
 		}
+		if e.Kind == SecretEAP {
+			fmt.Fprintf(&b, "%s : EAP %s\n", strings.Join(e.Users, " "), c.sum(string(e.Password.Bytes())))
+			continue
+		}
 		b.WriteString(": " + privateLabel(e.Private.Signer().Public()) + "\t{ [...] }\n")
 	}
 	for _, p := range append(s.Errors, s.Warnings...) {

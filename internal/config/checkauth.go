@@ -1,7 +1,10 @@
 package config
 
 import (
+	"errors"
+	"fmt"
 	"slices"
+	"strings"
 
 	"cygnet/internal/ike"
 )
@@ -13,6 +16,35 @@ func (k *checker) authentication() *Problem {
 		if p := k.nullAuth(s); p != nil {
 			return p
 		}
+		if p := k.eapAuth(s); p != nil {
+			return p
+		}
+	}
+	if k.EAPIdentity != "" && !byEAP(&k.Left) && !byEAP(&k.Right) {
+		return k.problem("eap_identity", "neither end proves itself by EAP", "write leftauth=eap-mschapv2, or leave it out")
+	}
+	return nil
+}
+
+func byEAP(e *End) bool { return slices.ContainsFunc(e.Auth, ike.AuthMethod.EAP) }
+
+// eapAuth is about an end that proves itself by EAP. The other end must be known
+// before, by a public key (RFC 7296, 2.16): whoever asks for a password learns
+// enough to guess it. Only EAP-TLS proves both ends (RFC 5998, 4).
+func (k *checker) eapAuth(s side) *Problem {
+	if !byEAP(s.End) {
+		return nil
+	}
+	tls := []ike.AuthMethod{ike.AuthEAPTLS}
+	switch {
+	case k.Version == 1:
+		return k.problem(k.authKey(s), "IKEv1 has no EAP", "leave keyexchange= out")
+	case slices.Equal(s.Auth, tls) && slices.Equal(s.other.Auth, tls):
+		return nil
+	case byEAP(s.other):
+		return k.problem(k.authKey(s), "EAP cannot prove both ends, except that both say eap-tls", "the gateway's auth=pubkey")
+	case !slices.Equal(s.other.Auth, []ike.AuthMethod{ike.AuthPubkey}):
+		return k.problem(k.authKey(s), "an end that asks for EAP must prove itself by a public key", "auth=pubkey at the other end")
 	}
 	return nil
 }
@@ -40,4 +72,28 @@ func (k *checker) authKey(s side) string {
 		return s.name + "auth"
 	}
 	return "authby"
+}
+
+// AnyName is eap_identity=%any.
+const AnyName = "%any"
+
+const maxEAPName = 253 // RFC 4282, 2.2
+
+var eapIdentity = field[Conn]{
+	parse: func(c *Conn, v value) error {
+		name := v.text
+		switch {
+		case name == "%identity":
+			name = AnyName
+		case name == "":
+			return errors.New("eap_identity without a name")
+		case len(name) > maxEAPName:
+			return fmt.Errorf("eap_identity is longer than %d octets", maxEAPName)
+		case strings.HasPrefix(name, "%") && name != AnyName:
+			return fmt.Errorf("illegal eap_identity value %q", name)
+		}
+		c.EAPIdentity = strings.TrimPrefix(name, "@")
+		return nil
+	},
+	print: func(c *Conn) string { return c.EAPIdentity },
 }

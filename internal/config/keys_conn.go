@@ -48,6 +48,7 @@ var connKeys = append(oeKeys, []keyword[Conn]{
 		field: enum(func(c *Conn) *uint8 { return &c.Version }, word[uint8]{"ikev2", 2, ""}, word[uint8]{"ike", 2, ""}, word[uint8]{"yes", 2, ""}, word[uint8]{"insist", 2, ""},
 			word[uint8]{"propose", 2, ""}, word[uint8]{"permit", 2, ""}, word[uint8]{"ikev1", 1, ""}, word[uint8]{"no", 1, ""}, word[uint8]{"never", 1, ""})},
 	{name: "authby", kind: "secret, rsasig, null, some joined by |, or never", def: "rsasig", doc: "How the ends prove who they are.", field: authField(func(c *Conn) *[]ike.AuthMethod { return &c.AuthBy })},
+	{name: "eap_identity", kind: "name or %any", doc: "Name in EAP; nothing: that of leftid=; %any: the peer is asked for it.", field: eapIdentity},
 	{name: "ike", kind: "proposals", doc: "Algorithms of the IKE SA.", field: text(func(c *Conn) *string { return &c.IKE.Text })},
 	{name: "esp", aliases: []string{"phase2alg"}, kind: "proposals", doc: "Algorithms that protect the packets.", field: text(func(c *Conn) *string { return &c.ESP.Text })},
 	{name: "ah", kind: "proposals", doc: "Algorithms of AH.", field: text(func(c *Conn) *string { return &c.AH.Text })},
@@ -143,7 +144,6 @@ var connKeys = append(oeKeys, []keyword[Conn]{
 	connOption("nat-keepalive", "yes or no", "yes", "NAT keepalives.", harmless, "they are sent where a NAT is found"),
 	connOption("ppk", "insist, permit, propose or no", "no", "Post-quantum pre-shared keys.", refused, "they are not mixed in", "ppk-ids"),
 	connOption("pq", "require, prefer or never", "prefer", "Post-quantum key exchange.", refused, "name the exchange in ike=", "intermediate"),
-	connOption("eap_identity", "identity", "", "Identity inside EAP.", refused, noXAUTH),
 	connOption("xauth", "client or server", "client", "Who asks for the password.", refused, noXAUTH),
 	connOption("xauthby", "file, pam or alwaysok", "file", "Where passwords are looked up.", refused, noXAUTH),
 	connOption("xauthfail", "hard or soft", "hard", "What a wrong password does.", refused, noXAUTH),
@@ -174,7 +174,8 @@ var authWords = []word[ike.AuthMethod]{
 	{"rsa-sha2", ike.AuthPubkey, ""}, {"rsa-sha2_256", ike.AuthPubkey, ""}, {"rsa-sha2_384", ike.AuthPubkey, ""}, {"rsa-sha2_512", ike.AuthPubkey, ""},
 	{"ecdsa-sha2", ike.AuthPubkey, ""}, {"ecdsa-sha2_256", ike.AuthPubkey, ""}, {"ecdsa-sha2_384", ike.AuthPubkey, ""}, {"ecdsa-sha2_512", ike.AuthPubkey, ""},
 	{"psk", ike.AuthPSK, ""},
-	{"null", ike.AuthNULL, ""}, {"rsa-sha1", 0, "SHA-1 signatures are worth nothing"}, {"xauthpsk", 0, noXAUTH}, {"xauthrsasig", 0, noXAUTH}, {"eap", 0, noXAUTH}, {"eaponly", 0, noXAUTH},
+	{"null", ike.AuthNULL, ""}, {"rsa-sha1", 0, "SHA-1 signatures are worth nothing"}, {"xauthpsk", 0, noXAUTH}, {"xauthrsasig", 0, noXAUTH}, {"eap-tls", ike.AuthEAPTLS, ""}, {"eap-mschapv2", ike.AuthEAPMSCHAPv2, ""},
+	{"eap", 0, "it does not name the method: write eap-mschapv2 or eap-tls"}, {"eaponly", 0, "EAP alone is eap-tls at both ends"},
 }
 
 // authField is a list of methods. Public keys go first whatever the order, as
@@ -182,7 +183,7 @@ var authWords = []word[ike.AuthMethod]{
 func authField[T any](at func(*T) *[]ike.AuthMethod) field[T] {
 	return field[T]{
 		parse: func(t *T, v value) error {
-			var has [ike.AuthNULL + 1]bool
+			var has [ike.AuthEAPMSCHAPv2 + 1]bool
 			for _, text := range strings.FieldsFunc(v.text, func(r rune) bool { return r == '|' || r == ',' }) {
 				w, ok := lookup(authWords, strings.TrimSpace(text))
 				if !ok {
@@ -194,7 +195,7 @@ func authField[T any](at func(*T) *[]ike.AuthMethod) field[T] {
 				has[w.value] = true
 			}
 			var methods []ike.AuthMethod
-			for _, m := range []ike.AuthMethod{ike.AuthPubkey, ike.AuthPSK, ike.AuthNULL, ike.AuthNever} {
+			for _, m := range []ike.AuthMethod{ike.AuthPubkey, ike.AuthPSK, ike.AuthEAPTLS, ike.AuthEAPMSCHAPv2, ike.AuthNULL, ike.AuthNever} {
 				if has[m] {
 					methods = append(methods, m)
 				}

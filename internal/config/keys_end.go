@@ -24,7 +24,7 @@ var endKeys = []keyword[End]{
 	{name: "rsasigkey2", aliases: []string{"sigkey2"}, kind: "key data", doc: "Another public key, while keys change.", field: keyField(1)},
 	{name: "pubkey", aliases: []string{"ecdsakey", "eddsakey"}, kind: "key data", doc: "Public key of any kind.", field: keyField(2)},
 	{name: "pubkey2", kind: "key data", doc: "Another public key of any kind.", field: keyField(3)},
-	{name: "auth", kind: "pubkey, secret or null", doc: "How that end proves who it is, if not as authby= says.", field: authField(func(e *End) *[]ike.AuthMethod { return &e.Auth })},
+	{name: "auth", kind: "pubkey, secret, null, eap-tls or eap-mschapv2", doc: "How that end proves who it is, if not as authby= says.", field: authField(func(e *End) *[]ike.AuthMethod { return &e.Auth })},
 	{name: "protoport", kind: "protocol/port", doc: "Only this protocol and port.", field: protoPort},
 	{name: "sourceip", kind: "%config, %config4, %config6, addresses, or ranges", doc: "Source address of our own packets into the tunnel; without a subnet, address to ask the peer for; of the peer: as addresspool.", field: sourceIP},
 	{name: "addresspool", kind: "ranges or subnets joined by commas", doc: "Addresses that the peer at that end is given.", field: ranges(func(e *End) *[]pool.Range { return &e.pools })},

@@ -315,6 +315,9 @@ type Conn struct {
 	MTU      int // 0: computed
 
 	AuthBy []ike.AuthMethod // authby=; each end's Auth says what counts
+	// EAPIdentity is eap_identity=: the name in EAP of the end that proves itself
+	// so; %any has the peer asked for it.
+	EAPIdentity string
 
 	// Family is what %any and host names mean: 4, 6, or 0 for either.
 	Family int

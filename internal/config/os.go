@@ -97,6 +97,21 @@ func Load(dir string) *File {
 // LoadFile reads a configuration file.
 func LoadFile(name string) *File { return Parse(OS{}, name) }
 
+// IPsecDir is the directory of certificates and the like that belongs to a
+// configuration in dir (as Load): ipsec.d, or what ipsecdir= names.
+func IPsecDir(dir string, s *Setup) string {
+	if dir == "" {
+		dir = Dir()
+	}
+	switch {
+	case s.IPsecDir == "":
+		return filepath.Join(dir, "ipsec.d")
+	case filepath.IsAbs(s.IPsecDir):
+		return s.IPsecDir
+	}
+	return filepath.Join(dir, s.IPsecDir)
+}
+
 // LoadSecrets reads the secrets that belong to a configuration in dir (as
 // Load): ipsec.secrets, or what secretsfile= names, with private keys from
 // ipsec.d/private or below ipsecdir=.
@@ -114,7 +129,7 @@ func LoadSecrets(dir string, s *Setup) *Secrets {
 		return filepath.Join(dir, name)
 	}
 	return ParseSecrets(OS{}, at(s.SecretsFile, "ipsec.secrets"), SecretsOptions{
-		PrivateDir: filepath.Join(at(s.IPsecDir, "ipsec.d"), "private"),
+		PrivateDir: filepath.Join(IPsecDir(dir, s), "private"),
 		Warn:       s.SecretsWarn,
 	})
 }

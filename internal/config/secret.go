@@ -14,6 +14,7 @@ type SecretKind uint8
 const (
 	SecretPSK SecretKind = iota
 	SecretPrivate
+	SecretEAP
 )
 
 // Secrets is the content of ipsec.secrets, includes expanded, in file order.
@@ -33,6 +34,9 @@ type Secret struct {
 	PSK ipsec.Secret // SecretPSK
 
 	Private PrivateKey // SecretPrivate: an RSA, ECDSA or Ed25519 key
+
+	Users    []string     // SecretEAP: whose Password it is; Index is not used
+	Password ipsec.Secret // SecretEAP
 
 	// Comment is the text after the bit count of the line that newhostkey
 	// writes: host and date. Empty if there is none.

@@ -217,7 +217,9 @@ func (r *secretsReader) key(entry *Secret, tokens []token) bool {
 	case word == "PIN":
 		r.fail(first.at, "keys on smart cards are not used", "put the private key into a file of ipsec.d/private")
 		return false
-	case word == "XAUTH", word == "EAP", word == "NTLM", word == "P12", word == "PPK", word == "PPKS", word == "BLISS":
+	case word == "EAP":
+		return r.eap(entry, tokens[1:])
+	case word == "XAUTH", word == "NTLM", word == "P12", word == "PPK", word == "PPKS", word == "BLISS":
 		r.warn(first.at, fmt.Sprintf("secrets of kind %s are not used", word), "")
 		return false
 	}

@@ -178,6 +178,7 @@ func (d *Description) fill(c *config.Conn, f *Facts, local, remote end) error {
 	}
 	k.Remote.Keys = remote.Given()
 	k.Local.Certs, k.Remote.Certs = f.certs(local, remote), f.certs(remote, local)
+	eapNames(c, k)
 	d.Unique = f.unique(k)
 	d.virtual(c, local, remote)
 	k.MOBIKE = c.MOBIKE && c.Version == ike.Version2
@@ -194,6 +195,20 @@ func (d *Description) fill(c *config.Conn, f *Facts, local, remote end) error {
 		d.RemoteWord = "%any"
 	}
 	return d.hops(f, local, remote)
+}
+
+// eapNames fills in eap_identity=.
+func eapNames(c *config.Conn, k *ike.Conn) {
+	byEAP := func(e *ike.End) bool { return slices.ContainsFunc(e.Auth, ike.AuthMethod.EAP) }
+	asked := c.EAPIdentity == config.AnyName
+	if byEAP(&k.Local) && !asked {
+		k.Local.EAPName = c.EAPIdentity
+	}
+	if byEAP(&k.Remote) {
+		if k.Remote.AskName = c.EAPIdentity != ""; !asked {
+			k.Remote.EAPName = c.EAPIdentity
+		}
+	}
 }
 
 // unique is uniqueids= for one connection. Whoever knows a secret that several
@@ -283,6 +298,9 @@ func (d *Description) proposals(c *config.Conn) {
 		d.IKE = suite.DefaultIKEv2()
 	}
 	d.ESP, d.AH = phase2Proposals(c)
+	if c.Phase2 != config.Phase2ESP {
+		d.Encap = ike.No // only ESP goes in UDP
+	}
 	groups := pfsGroups(c, d.IKE)
 	d.ESP, d.AH = finished(c, d.ESP, groups), finished(c, d.AH, groups)
 }

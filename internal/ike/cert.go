@@ -72,6 +72,8 @@ type Certified struct {
 	Issuer ID     // the CA's distinguished name
 	// Until is when the first certificate of the chain runs out.
 	Until time.Time
+	// Chain is the chain in DER, the peer's certificate first.
+	Chain [][]byte
 	// Warnings are lines for the log: what a stricter policy would have refused.
 	Warnings []string
 }

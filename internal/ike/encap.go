@@ -2,6 +2,7 @@ package ike
 
 import (
 	"net/netip"
+	"slices"
 
 	"cygnet/internal/ipsec"
 )
@@ -23,6 +24,20 @@ func EncapPorts(local, remote netip.AddrPort) ipsec.Encap {
 		e.RemotePort = portNATT
 	}
 	return e
+}
+
+// ForcesEncap reports whether ESP goes in UDP with or without a NAT. That is the
+// default, because UDP is what gets through and is fastest (datapath.md item 1).
+// Who calls may mean any connection of its address: one that must not go in UDP,
+// as AH cannot, decides for all unless c says yes.
+func ForcesEncap(c *Conn, pad PAD, began bool, local, remote netip.Addr) bool {
+	switch {
+	case c.Encap != Auto:
+		return c.Encap == Yes
+	case began:
+		return true
+	}
+	return !slices.ContainsFunc(pad.Between(local, remote), func(o *Conn) bool { return o.Encap == No })
 }
 
 // AHThroughNAT is why AH is refused where ESP would travel in UDP: AH covers

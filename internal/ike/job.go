@@ -6,10 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/netip"
 	"slices"
 	"time"
 
 	"cygnet/internal/ipsec"
+	"cygnet/internal/oe"
 	"cygnet/internal/suite"
 )
 
@@ -26,6 +28,7 @@ type Job interface {
 type Env struct {
 	Rand io.Reader
 	Keys KeyStore
+	Ask  func(*oe.Inquiry) oe.Finding // asks the DNS, for Patient jobs; nil: there is none
 }
 
 // KeyStore holds this machine's authentication secrets and finds peers' keys.
@@ -58,13 +61,16 @@ type Prove struct {
 	Asked []CertRequest // the peer's CERTREQ payloads
 
 	// Shared is the secret of a method that has none of its own: of AuthNULL
-	// SK_pi or SK_pr, whichever is the signer's.
+	// SK_pi or SK_pr, whichever is the signer's, and of EAP its MSK.
 	Shared ipsec.Secret
 }
 
 // Run implements Job.
 func (j Prove) Run(env Env) (any, error) {
 	switch j.Method {
+	case AuthEAPTLS, AuthEAPMSCHAPv2: // RFC 7296, 2.16
+		mac, err := sharedMAC(j.PRF, j.Shared, j.Octets)
+		return Signature{Method: authMethodPSK, Data: mac}, err
 	case AuthPSK:
 		mac, err := j.pskMAC(env.Keys)
 		return Signature{Method: authMethodPSK, Data: mac}, err
@@ -122,19 +128,23 @@ type Verify struct {
 	Local, Remote ID
 	Auth          Signature
 	Now           time.Time    // the wall clock, for the validity of certificates
+	From          netip.Addr   // where the peer calls from
 	Shared        ipsec.Secret // as in Prove
 }
 
 // Verified says that an identity was proven. Only Verify makes valid ones.
 type Verified struct {
-	peer ID
-	ok   bool
-	How  string // "PSK", or the kind and origin of the key
+	peer  ID
+	ok    bool
+	How   string           // "PSK", or the kind and origin of the key
+	Key   crypto.PublicKey // that the identity signed with, if it is one of the connection's
+	Level oe.Level         // of a stranger who was looked up
 
 	// Of a proof by certificate: who issued it, when it runs out, and what is
 	// worth a line in the log about it.
 	CA       ID
 	Until    time.Time
+	Chain    [][]byte // of certificates in DER, the peer's first
 	Warnings []string
 }
 
@@ -145,11 +155,30 @@ func (v Verified) Proves(peer ID) bool { return v.ok && v.peer == peer }
 func (j Verify) Run(env Env) (any, error) {
 	switch j.Auth.Method {
 	case authMethodPSK:
+		if j.Shared.Len() > 0 {
+			return j.eap()
+		}
 		return j.psk(env.Keys)
 	case authMethodNULL:
 		return j.null()
 	}
+	if j.Waits() {
+		return j.introduced(env)
+	}
 	return j.signature(env.Keys)
+}
+
+// eap checks that the end which has just proven itself by EAP is the one that
+// speaks here: it has the MSK (RFC 7296 section 2.16).
+func (j Verify) eap() (any, error) {
+	want, err := sharedMAC(j.PRF, j.Shared, j.Octets)
+	if err != nil {
+		return nil, err
+	}
+	if !hmac.Equal(want, j.Auth.Data) {
+		return nil, errors.New("AUTH was not made with the key that EAP has given")
+	}
+	return Verified{peer: j.Remote, ok: true, How: "EAP"}, nil
 }
 
 // null checks that the peer of this key exchange is the one that speaks now,
@@ -214,7 +243,7 @@ func (s signed) byCert(keys KeyStore, check func(crypto.PublicKey) error, keyErr
 	c, err := store.Certified(s.conn, s.remote, s.certs, s.now, check)
 	switch {
 	case err == nil:
-		return Verified{peer: s.remote, ok: true, How: c.Origin, CA: c.Issuer, Until: c.Until, Warnings: c.Warnings}, nil
+		return Verified{peer: s.remote, ok: true, How: c.Origin, CA: c.Issuer, Until: c.Until, Chain: c.Chain, Warnings: c.Warnings}, nil
 	case len(s.conn.Remote.Keys) > 0:
 		err = fmt.Errorf("%w; %w", keyErr, err)
 	}
@@ -229,7 +258,7 @@ func (s signed) byKey(keys KeyStore, check func(crypto.PublicKey) error) (Verifi
 	var last error
 	for _, k := range public {
 		if last = check(k.Key); last == nil {
-			return Verified{peer: s.remote, ok: true, How: k.Origin}, nil
+			return Verified{peer: s.remote, ok: true, How: k.Origin, Key: k.Key}, nil
 		}
 	}
 	if last == nil {

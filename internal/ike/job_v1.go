@@ -50,10 +50,11 @@ func (j SharedKeyV1) Run(env Env) (any, error) {
 func (j SharedKeyV1) String() string { return "shared key of " + j.Local.String() }
 
 // ProveV1 makes the content of our SIG payload, RFC 2409 section 5.1; its
-// result is the signature as octets.
+// result is a Signature without a Method.
 type ProveV1 struct {
-	Conn *Conn
-	Hash []byte // HASH_I or HASH_R
+	Conn  *Conn
+	Hash  []byte // HASH_I or HASH_R
+	Asked bool   // the peer wants a certificate, whoever issued it
 }
 
 // Run implements Job.
@@ -62,7 +63,19 @@ func (j ProveV1) Run(env Env) (any, error) {
 	if !ok {
 		return nil, errors.New("this key store cannot sign for IKEv1")
 	}
-	return s.SignHash(j.Conn, j.Hash)
+	data, err := s.SignHash(j.Conn, j.Hash)
+	if err != nil {
+		return nil, err
+	}
+	sig := Signature{Data: data}
+	if certs, ok := env.Keys.(CertStore); ok {
+		var asked []CertRequest
+		if j.Asked {
+			asked = []CertRequest{{Encoding: CertX509}}
+		}
+		sig.Certs = certs.Certificates(j.Conn, asked)
+	}
+	return sig, nil
 }
 
 // String implements Job.

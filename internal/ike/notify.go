@@ -54,6 +54,7 @@ const (
 	NotifyMultipleAuthSupported    uint16 = 16404 // RFC 4739
 	NotifyRedirectSupported        uint16 = 16406 // RFC 5685
 	NotifyRedirect                 uint16 = 16407
+	NotifyEAPOnly                  uint16 = 16417 // RFC 5998
 	NotifyChildlessSupported       uint16 = 16418 // RFC 6023
 	NotifyFragmentationSupported   uint16 = 16430 // RFC 7383
 	NotifySignatureHashAlgorithms  uint16 = 16431 // RFC 7427

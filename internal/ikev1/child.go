@@ -261,6 +261,13 @@ func (s *step) deleteChild(c *child, why *ike.Failure) {
 	}
 }
 
+// refused takes back a pair of which the data plane did not take an SA.
+func (s *step) refused(ev ike.Refused) {
+	if c := s.childByID(ev.ID); c != nil {
+		s.deleteChild(c, &ike.Failure{Reason: ike.ReasonPlane, Why: "the data plane refuses SA " + ev.ID.String() + ": " + ev.Why})
+	}
+}
+
 // voice is a machine that can speak to the peer under protection: s itself, or
 // another between the same ends.
 func (s *SA) voice() *SA {

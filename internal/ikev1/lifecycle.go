@@ -29,7 +29,7 @@ func (s *step) up() {
 	s.isUp = true
 	replaced := s.takeOver(contact)
 	s.report(ike.IKEUp{
-		Local: s.local, Remote: s.remote, LocalID: s.localID, RemoteID: s.remoteID, Suite: s.chosen.String(),
+		Local: s.local, Remote: s.remote, LocalID: s.localID, RemoteID: s.remoteID, PeerCerts: s.peerCerts, Suite: s.chosen.String(),
 		Encap: s.encap, Rekeyed: replaced, InitialContact: contact, State: s.upName(),
 	})
 }

@@ -17,8 +17,10 @@ import (
 //	<-- HDR, SA, VIDs                     MR1
 //	HDR, KE, Ni[, NAT-D, NAT-D] -->       MI2
 //	<-- HDR, KE, Nr[, NAT-D, NAT-D]       MR2
-//	HDR*, IDii, HASH_I or SIG_I -->       MI3
-//	<-- HDR*, IDir, HASH_R or SIG_R       MR3
+//	HDR*, IDii, HASH_I or [CERT,] SIG_I --> MI3
+//	<-- HDR*, IDir, HASH_R or [CERT,] SIG_R MR3
+//
+// CERTREQ goes with MI2 and MR2, and is heeded in any message.
 
 // handshake is what a machine remembers until its ISAKMP SA is established.
 type handshake struct {
@@ -32,6 +34,7 @@ type handshake struct {
 	busy      bool         // a message is being worked on
 	refused   *ike.Failure // what an unauthenticated error said
 	contact   bool         // the peer sent INITIAL-CONTACT
+	asked     bool         // the peer sent CERTREQ
 }
 
 // initiate begins.
@@ -90,6 +93,7 @@ func (s *step) gotMR1(in inbound) {
 	}
 	s.accepted(in)
 	s.spiR, s.chosen = in.SPIr, p
+	s.heedRequests(in.Payloads)
 	a := abilitiesOf(in.VendorIDs())
 	s.natPeerKnows, s.natDraft, s.dpd.peer = a.nat, a.natDraft, a.dpd
 	s.state = stateMainI2
@@ -103,7 +107,8 @@ func (s *step) gotMR1(in inbound) {
 		s.hs.ni = s.random(nonceLen)
 		s.hs.own = half{s.hs.private.Public(), s.spiI}
 		s.hs.busy = false
-		ps := append([]wire.Payload{wire.KE{Data: s.hs.own.public}, wire.Nonce{Data: s.hs.ni}}, s.natPayloads()...)
+		ps := append([]wire.Payload{wire.KE{Data: s.hs.own.public}, wire.Nonce{Data: s.hs.ni}}, s.certRequest()...)
+		ps = append(ps, s.natPayloads()...)
 		s.sendMain(wire.Append(nil, s.header(ike.MainMode, 0), ps...))
 		s.enter(stateMainI2)
 	})
@@ -126,6 +131,7 @@ func (s *step) gotMR2(in inbound) {
 			return
 		}
 		s.accepted(in)
+		s.heedRequests(in.Payloads)
 		hs.busy = true
 		hs.nr = clone(nonce.Data)
 		hs.peer = half{clone(ke.Data), s.spiR}
@@ -192,26 +198,27 @@ func (s *SA) peersHash(id wire.ID) []byte {
 	return authHash(s.chosen.PRF, s.keys.id, s.hs.peer, s.hs.own, s.hs.saBody, id.Body())
 }
 
-// prove makes the payload that proves us, then goes on with it.
-func (s *step) prove(hash []byte, then func(*step, wire.Payload)) {
+// prove makes the payloads that prove us, then goes on with them.
+func (s *step) prove(hash []byte, then func(*step, []wire.Payload)) {
 	if s.chosen.method == ike.AuthPSK {
-		then(s, wire.HASH{Data: hash})
+		then(s, []wire.Payload{wire.HASH{Data: hash}})
 		return
 	}
-	s.startJob(ike.ProveV1{Conn: s.conn, Hash: hash}, func(s *step, result any, err error) {
+	s.startJob(ike.ProveV1{Conn: s.conn, Hash: hash, Asked: s.hs.asked}, func(s *step, result any, err error) {
 		if err != nil {
 			s.fail(&ike.Failure{Reason: ike.ReasonAuth, Why: err.Error()})
 			return
 		}
-		then(s, wire.SIG{Data: result.([]byte)})
+		sig := result.(ike.Signature)
+		then(s, append(certPayloads(sig.Certs), wire.SIG{Data: sig.Data}))
 	})
 }
 
 // sendMI3 says who we are. With a NAT on the way it goes to port 4500.
 func (s *step) sendMI3() {
 	id := wire.NewID(s.localID)
-	s.prove(s.ourHash(id), func(s *step, proof wire.Payload) {
-		ps := []wire.Payload{id, proof}
+	s.prove(s.ourHash(id), func(s *step, proof []wire.Payload) {
+		ps := append([]wire.Payload{id}, proof...)
 		if s.cfg.UseInitialContact != nil && s.predecessor == nil && s.cfg.UseInitialContact(s.conn) {
 			ps = append(ps, wire.NewNotify(wire.ProtoISAKMP, ike.NotifyV1InitialContact, cookiesOf(s.spiI, s.spiR), nil))
 		}
@@ -244,18 +251,22 @@ func (s *step) gotMR3(in inbound) {
 		s.initiatorUp(in, peer)
 		return
 	}
-	if c := s.conn; c.Remote.ID.Kind != ike.IDNone && !c.Remote.ID.Equal(peer) {
+	if !s.conn.Remote.ID.Admits(peer) {
 		s.wrongPeer(in, peer)
 		return
 	}
 	sig, _ := in.SIG()
 	s.hs.busy = true
-	s.startJob(ike.VerifyV1{Conn: s.conn, Hash: s.peersHash(id), Remote: peer, Signature: clone(sig.Data)}, func(s *step, result any, err error) {
+	s.startJob(ike.VerifyV1{
+		Conn: s.conn, Hash: s.peersHash(id), Remote: peer, Signature: clone(sig.Data), Certs: certsOf(in.Payloads), Now: s.now,
+	}, func(s *step, result any, err error) {
 		s.hs.busy = false
-		if v, ok := result.(ike.Verified); err != nil || !ok || !v.Proves(peer) {
+		v, ok := result.(ike.Verified)
+		if err != nil || !ok || !v.Proves(peer) {
 			s.unproven(in, &ike.Failure{Reason: ike.ReasonAuth, Why: unverified(peer, err), Notify: ike.NotifyV1InvalidSignature})
 			return
 		}
+		s.proved(v)
 		s.initiatorUp(in, peer)
 	})
 }
@@ -290,7 +301,7 @@ func (s *step) unproven(in inbound, why *ike.Failure) {
 }
 
 func (s *step) initiatorUp(in inbound, peer ike.ID) {
-	if want := s.conn.Remote.ID; want.Kind != ike.IDNone && !want.Equal(peer) {
+	if !s.conn.Remote.ID.Admits(peer) {
 		s.wrongPeer(in, peer)
 		return
 	}

@@ -34,6 +34,7 @@ func (s *step) answerMI2(in inbound, giveUp time.Time) {
 	s.enter(stateMainR1)
 	s.giveUp = giveUp
 	s.accepted(in)
+	s.heedRequests(in.Payloads)
 	ke, _ := in.KE()
 	nonce, _ := in.Nonce()
 	hs := s.hs
@@ -49,7 +50,8 @@ func (s *step) answerMI2(in inbound, giveUp time.Time) {
 		hs.own, hs.shared, hs.nr = half{k.Public, s.spiR}, k.Shared, s.random(nonceLen)
 		s.natDetect(in.NATDs())
 		s.withKeys(s.guesses(), func(s *step) {
-			ps := append([]wire.Payload{wire.KE{Data: hs.own.public}, wire.Nonce{Data: hs.nr}}, s.natPayloads()...)
+			ps := append([]wire.Payload{wire.KE{Data: hs.own.public}, wire.Nonce{Data: hs.nr}}, s.certRequest()...)
+			ps = append(ps, s.natPayloads()...)
 			hs.busy = false
 			s.answerMain(wire.Append(nil, s.header(ike.MainMode, 0), ps...))
 			s.enter(stateMainR2)
@@ -81,8 +83,8 @@ func (s *step) answerMain(msg []byte) {
 
 // gotMI3 checks who is calling.
 //
-//	--> HDR*, IDii, HASH_I or SIG_I
-//	<-- HDR*, IDir, HASH_R or SIG_R
+//	--> HDR*, IDii, HASH_I or [CERT,] SIG_I
+//	<-- HDR*, IDir, HASH_R or [CERT,] SIG_R
 func (s *step) gotMI3(in inbound) {
 	id := in.IDs()[0]
 	if why := badIdentity(id); why != "" {
@@ -107,14 +109,19 @@ func (s *step) gotMI3(in inbound) {
 		return
 	}
 	sig, _ := in.SIG()
+	s.heedRequests(in.Payloads)
 	s.hs.busy = true
-	s.startJob(ike.VerifyV1{Conn: c, Hash: s.peersHash(id), Remote: peer, Signature: clone(sig.Data)}, func(s *step, result any, err error) {
+	s.startJob(ike.VerifyV1{
+		Conn: c, Hash: s.peersHash(id), Remote: peer, Signature: clone(sig.Data), Certs: certsOf(in.Payloads), Now: s.now,
+	}, func(s *step, result any, err error) {
 		s.hs.busy = false
-		if v, ok := result.(ike.Verified); err != nil || !ok || !v.Proves(peer) {
+		v, ok := result.(ike.Verified)
+		if err != nil || !ok || !v.Proves(peer) {
 			s.gotStranger(in, &ike.Failure{Reason: ike.ReasonAuth, Why: unverified(peer, err), Notify: ike.NotifyV1AuthenticationFailed})
 			return
 		}
 		s.conn = c
+		s.proved(v)
 		s.responderUp(in, peer)
 	})
 }
@@ -192,10 +199,10 @@ func (s *step) responderUp(in inbound, peer ike.ID) {
 	s.note("Peer ID is %s", idText(peer))
 	id := wire.NewID(s.localID)
 	s.hs.busy = true
-	s.prove(s.ourHash(id), func(s *step, proof wire.Payload) {
+	s.prove(s.ourHash(id), func(s *step, proof []wire.Payload) {
 		s.hs.busy = false
 		s.local, s.remote = in.local, in.remote
-		msg, iv := wire.Seal(nil, s.header(ike.MainMode, 0), s.block, s.iv, id, proof)
+		msg, iv := wire.Seal(nil, s.header(ike.MainMode, 0), s.block, s.iv, append([]wire.Payload{id}, proof...)...)
 		s.iv = iv
 		s.conn = s.cfg.PAD.Instantiate(s.conn, s.remote, peer)
 		s.answerMain(msg)

@@ -15,11 +15,11 @@ const (
 	portNATT = 4500
 )
 
-// forcesEncap reports whether the connection wants ESP in UDP with or without
-// a NAT. That is the default, because UDP is what gets through and is fastest
-// (datapath.md item 1); a peer of FreeS/WAN's days that knows nothing of it
-// gets plain ESP.
-func (s *SA) forcesEncap() bool { return s.conn.Encap != ike.No }
+// forcesEncap reports whether we ask for ESP in UDP where there is no NAT. A
+// peer of FreeS/WAN's days that knows nothing of it gets plain ESP.
+func (s *SA) forcesEncap() bool {
+	return ike.ForcesEncap(s.conn, s.cfg.PAD, s.first, s.local.Addr(), s.remote.Addr())
+}
 
 // natPayloads tell the peer where a message goes to and comes from, RFC 3947
 // section 3.2: the receiver's address first. To make it encapsulate ESP where

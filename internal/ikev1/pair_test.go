@@ -60,6 +60,7 @@ type node struct {
 	jobs      []heldJob
 	holdJobs  bool
 	keyring
+	store ike.KeyStore // instead of keyring
 }
 
 type heldJob struct {
@@ -111,7 +112,7 @@ func (n *node) Between(local, remote netip.Addr) (out []*ike.Conn) {
 
 func (n *node) Identified(local, remote netip.Addr, peer, want ike.ID) (out []*ike.Conn) {
 	for _, c := range n.Between(local, remote) {
-		if (c.Remote.ID.Kind == ike.IDNone || c.Remote.ID.Equal(peer)) && (want.Kind == ike.IDNone || want.Equal(c.Local.ID)) {
+		if c.Remote.ID.Admits(peer) && (want.Kind == ike.IDNone || want.Equal(c.Local.ID)) {
 			out = append(out, c)
 		}
 	}
@@ -283,7 +284,11 @@ func (n *node) work() {
 	for len(n.jobs) > 0 {
 		j := n.jobs[0]
 		n.jobs = n.jobs[1:]
-		result, err := j.Job.Run(ike.Env{Rand: n.cfg.Rand, Keys: &n.keyring})
+		env := ike.Env{Rand: n.cfg.Rand, Keys: &n.keyring}
+		if n.store != nil {
+			env.Keys = n.store
+		}
+		result, err := j.Job.Run(env)
 		n.step(j.m, ike.JobDone{ID: j.ID, Result: result, Err: err})
 	}
 }

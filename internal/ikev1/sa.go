@@ -25,6 +25,10 @@ type Config struct {
 	// Spoken reports whether any connection uses IKEv1. Where none does, its
 	// messages are dropped without a word. Nil means that one may.
 	Spoken func() bool
+	// Authority is the distinguished name, in DER, of whom our CERTREQ payload
+	// asks for a certificate of the remote end of a connection: empty for any
+	// CA. Nil never asks.
+	Authority func(*ike.Conn) (name []byte, ok bool)
 	// Bundles says that the data plane takes several SAs around one packet:
 	// AH outside ESP, IPComp inside it. Without it they are refused.
 	Bundles bool
@@ -44,6 +48,7 @@ type SA struct {
 	spiI, spiR        uint64
 	local, remote     netip.AddrPort
 	localID, remoteID ike.ID
+	peerCerts         [][]byte // the chain that proved the peer, in DER
 
 	chosen phase1
 	keys   keys
@@ -160,6 +165,8 @@ func (s *step) dispatch(ev ike.Event) {
 		s.probe()
 	case ike.Plane:
 		s.plane(ev.Event)
+	case ike.Refused:
+		s.refused(ev)
 	}
 }
 

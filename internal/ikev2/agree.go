@@ -42,9 +42,12 @@ func (s *step) agree(ps wire.Payloads, conns []*ike.Conn, old *child, auth bool)
 	if c == nil {
 		return nil, s.noTS(conns, old, asked, transport)
 	}
-	a := &agreement{conn: c, sides: got, asked: asked, mode: mode, replaces: old}
+	a := &agreement{conn: c, sides: got, asked: asked, mode: mode, replaces: old, comp: cpis{out: askedComp(ps)}}
 	if no := a.choose(c, sa.Proposals, ps, auth); no != nil {
 		return nil, no
+	}
+	if s.encap && a.proto() == ipsec.AH {
+		return nil, refuseWith(ike.NotifyNoProposalChosen, &ike.Failure{Reason: ike.ReasonProposal, Why: ike.AHThroughNAT})
 	}
 	var ok bool
 	if a.selectors, ok = got.selectors(); !ok {
@@ -98,6 +101,8 @@ func (s *SA) noTS(conns []*ike.Conn, old *child, asked sides, transport bool) *n
 	case old != nil:
 		f.Ours = old.sides.String()
 		f.Why = "the peer asks to rekey with other traffic selectors: " + f.Theirs + ", in use is " + f.Ours
+	case s.stranger.refused != nil:
+		f.Why = s.stranger.refused.Why
 	default:
 		for i, c := range conns {
 			if i > 0 {
@@ -134,7 +139,7 @@ func (a *agreement) choose(c *ike.Conn, theirs []suite.Offer, ps wire.Payloads, 
 	}
 	chosen, o, err := suite.Select(ours, theirs)
 	if err != nil {
-		return refuseWith(ike.NotifyNoProposalChosen, mismatchFailure("no acceptable ESP proposal", err))
+		return refuseWith(ike.NotifyNoProposalChosen, mismatchFailure("no acceptable "+protocolOf(c).String()+" proposal", err))
 	}
 	if chosen.KE != nil {
 		n := refuseWith(ike.NotifyInvalidKEPayload, &ike.Failure{Reason: ike.ReasonProposal, Why: "asked the peer for key exchange " + chosen.KE.Name})
@@ -142,6 +147,14 @@ func (a *agreement) choose(c *ike.Conn, theirs []suite.Offer, ps wire.Payloads, 
 		return n
 	}
 	return a.settle(chosen, o)
+}
+
+// protocolOf is what protects the packets of a connection, ESP or AH.
+func protocolOf(c *ike.Conn) suite.Protocol {
+	if len(c.ESP) > 0 && c.ESP[0].Protocol == suite.ProtoAH {
+		return suite.ProtoAH
+	}
+	return suite.ProtoESP
 }
 
 func (a *agreement) settle(chosen suite.Chosen, o suite.Offer) *no {
@@ -235,6 +248,9 @@ func (a *agreement) reply(nonce, public []byte) []wire.Payload {
 	if a.mode == ipsec.Transport {
 		ps = append(ps, wire.NewNotify(ike.NotifyUseTransportMode, nil))
 	}
+	if a.comp != (cpis{}) {
+		ps = append(ps, notifyComp(a.comp.in))
+	}
 	return append(ps, wire.NewNotify(ike.NotifyESPTFCPaddingUnsupported, nil))
 }
 
@@ -245,5 +261,6 @@ func (s *step) admit(a *agreement) *no {
 		return refuseWith(ike.NotifyNoAdditionalSAs, &ike.Failure{Reason: ike.ReasonPlane, Why: "the data plane gives no SPI: " + err.Error()})
 	}
 	a.spiIn, a.at, a.serial = spi, s.local.Addr(), s.cfg.NextSerial()
+	s.grantComp(a)
 	return nil
 }

@@ -2,6 +2,7 @@ package ikev2
 
 import (
 	"slices"
+	"strings"
 
 	"cygnet/internal/ike"
 	"cygnet/internal/ikev2/wire"
@@ -34,9 +35,19 @@ func methodOf(number uint8) ike.AuthMethod {
 	return ike.AuthNever
 }
 
-// accepts reports whether an end may prove itself by a method.
-func accepts(e *ike.End, m ike.AuthMethod) bool {
-	return m != ike.AuthNever && slices.Contains(e.Auth, m)
+// accepts reports whether an end may prove itself by one of some methods.
+func accepts(e *ike.End, methods ...ike.AuthMethod) bool {
+	return slices.ContainsFunc(methods, func(m ike.AuthMethod) bool {
+		return m != ike.AuthNever && slices.Contains(e.Auth, m)
+	})
+}
+
+func methodNames(methods []ike.AuthMethod) string {
+	var names []string
+	for _, m := range methods {
+		names = append(names, methodName(m))
+	}
+	return strings.Join(names, " or ")
 }
 
 func methodName(m ike.AuthMethod) string {
@@ -47,6 +58,10 @@ func methodName(m ike.AuthMethod) string {
 		return "public key"
 	case ike.AuthNULL:
 		return "no authentication"
+	case ike.AuthEAPTLS:
+		return "EAP-TLS"
+	case ike.AuthEAPMSCHAPv2:
+		return "EAP-MSCHAPv2"
 	}
 	return "an unknown method"
 }

@@ -78,8 +78,11 @@ func (s *step) certsAccepted() bool {
 	return false
 }
 
-// warn passes on what a stricter policy would have refused.
-func (s *step) warn(v ike.Verified) {
+// proved keeps by which certificates the peer has proved itself, and passes on
+// what a stricter policy would have refused.
+func (s *step) proved(v ike.Verified) {
+	s.peerCerts = v.Chain
+	s.stranger.proof = ike.Proof{Key: v.Key, Level: v.Level}
 	for _, w := range v.Warnings {
 		s.note("%s", w)
 	}

@@ -26,8 +26,9 @@ type child struct {
 	serial    uint32
 	conn      *ike.Conn
 	state     childState
-	initiator bool // of the exchange that made it
-	in, out   ipsec.SAID
+	initiator bool       // of the exchange that made it
+	in, out   ipsec.SAID // of ESP or AH
+	comp      cpis
 	sides     sides
 	mode      ipsec.Mode
 	encap     ipsec.Encap
@@ -57,7 +58,8 @@ type agreement struct {
 	initiator     bool   // we are
 	serial        uint32
 	replaces      *child
-	at            netip.Addr // where spiIn was reserved
+	comp          cpis
+	at            netip.Addr // where spiIn and the CPI were reserved
 	number        uint8      // of the offer that the responder took
 	asked         sides      // what the initiator asked for, in our view; see natOriginal
 	group         *suite.KE  // with PFS
@@ -85,10 +87,10 @@ func (s *step) install(a *agreement, shared ipsec.Secret) *child {
 	c := &child{
 		serial: a.serial, conn: a.conn, initiator: a.initiator, sides: a.sides, mode: a.mode,
 		in:  ipsec.SAID{Dst: s.local.Addr(), Proto: a.proto(), SPI: a.spiIn},
-		out: ipsec.SAID{Dst: s.remote.Addr(), Proto: a.proto(), SPI: a.spiOut}, encap: s.encapPorts(a.proto()),
+		out: ipsec.SAID{Dst: s.remote.Addr(), Proto: a.proto(), SPI: a.spiOut}, encap: s.encapPorts(a.proto()), comp: a.comp,
 	}
 	if a.at != c.in.Dst { // we have moved since
-		s.remove(ipsec.SAID{Dst: a.at, Proto: a.proto(), SPI: a.spiIn})
+		s.giveBack(a)
 	}
 	in := ipsec.SA{
 		ID: c.in, Src: c.out.Dst, Dir: ipsec.In, Mode: a.mode, Transform: a.chosen.Transform(),
@@ -101,6 +103,10 @@ func (s *step) install(a *agreement, shared ipsec.Secret) *child {
 	out := in
 	out.ID, out.Src, out.Dir, out.Selectors = c.out, c.in.Dst, ipsec.Out, nil
 	out.EncrKey, out.IntegKey = encrOut, integOut
+	if a.comp != (cpis{}) {
+		in.Bundle = c.ins()
+		s.installComp(c, in, out)
+	}
 	s.emit(ike.Install{SA: in})
 	s.emit(ike.Install{SA: out})
 	c.replaceAt, c.endAt = s.lifetimes(a.conn, a.conn.ChildLife, a.initiator)
@@ -145,6 +151,10 @@ func (s *step) announce(a *agreement, c *child, use bool) {
 		IKE: s.serial, In: c.in, Out: c.out, TSLocal: c.sides.local, TSRemote: c.sides.remote,
 		Suite: a.chosen.String(), Encap: s.encapPorts(a.proto()), Mode: c.mode, Use: use,
 		Initiator: c.initiator, ReplaceAt: c.replaceAt, EndAt: c.endAt,
+	}
+	if a.comp != (cpis{}) {
+		up.InBundle, up.OutBundle = c.ins(), c.outs()
+		up.Suite += "+DEFLATE"
 	}
 	if a.replaces != nil {
 		up.Rekeyed = a.replaces.serial
@@ -195,12 +205,12 @@ func (s *step) dropChild(c *child, why *ike.Failure, byPeer bool) {
 	s.reportOf(c.conn, c.serial, ike.ChildDown{IKE: s.serial, In: c.in, Out: c.out, Why: why, ByPeer: byPeer, Replaced: replaced})
 	switch {
 	case replaced:
-		s.bury(c.out, c.in)
+		s.bury(append(c.outs(), c.ins()...)...)
 	case byPeer || why != nil:
-		s.remove(c.out, c.in)
+		s.remove(append(c.outs(), c.ins()...)...)
 	default:
-		s.remove(c.out)
-		s.bury(c.in)
+		s.remove(c.outs()...)
+		s.bury(c.ins()...)
 	}
 }
 
@@ -222,8 +232,8 @@ func (s *step) deleteChild(c *child, why *ike.Failure) {
 	}
 	s.forgetChild(c)
 	s.reportOf(c.conn, c.serial, ike.ChildDown{IKE: s.serial, In: c.in, Out: c.out, Why: why})
-	s.remove(c.out)
-	s.queue(&deleteTask{protocol: c.protocol(), spi: c.in.SPI, in: c.in, out: c.out.SPI})
+	s.remove(c.outs()...)
+	s.queue(&deleteTask{protocol: c.protocol(), spi: c.in.SPI, ins: c.ins(), out: c.out.SPI})
 }
 
 // deleteReplaced deletes a pair that a newer one has taken over from. It goes
@@ -254,11 +264,11 @@ func (s *SA) childBySerial(n uint32) *child {
 }
 
 func (s *SA) childByIn(id ipsec.SAID) *child {
-	return s.childWhere(func(c *child) bool { return c.in == id })
+	return s.childWhere(func(c *child) bool { return slices.Contains(c.ins(), id) })
 }
 
 func (s *SA) childByID(id ipsec.SAID) *child {
-	return s.childWhere(func(c *child) bool { return c.in == id || c.out == id })
+	return s.childWhere(func(c *child) bool { return c.has(id) })
 }
 
 // childByPeer finds the pair that the peer receives on under spi.
@@ -277,7 +287,7 @@ func (s *SA) childWhere(is func(*child) bool) *child {
 
 // deleteTask tells the peer that a pair of Child SAs is gone. What still
 // receives on it goes when the peer has answered: child, a pair that has been
-// replaced, or in, what is left of one that is deleted for good. out is what the
+// replaced, or ins, what is left of one that is deleted for good. out is what the
 // peer calls the latter.
 //
 //	HDR, SK {D} -->
@@ -286,7 +296,7 @@ type deleteTask struct {
 	protocol suite.Protocol
 	spi      ipsec.SPI
 	child    *child
-	in       ipsec.SAID
+	ins      []ipsec.SAID
 	out      ipsec.SPI
 }
 
@@ -309,9 +319,7 @@ func (t *deleteTask) answer(s *step, _ wire.Payloads) {
 func (t *deleteTask) abandon(s *step, _ *ike.Failure) { t.deafen(s) }
 
 func (t *deleteTask) deafen(s *step) {
-	if !t.in.IsZero() {
-		s.remove(t.in)
-	}
+	s.remove(t.ins...)
 }
 
 // deleting reports whether our Delete of the pair that the peer receives on
@@ -319,7 +327,7 @@ func (t *deleteTask) deafen(s *step) {
 func (s *SA) deleting(p suite.Protocol, spi ipsec.SPI) bool {
 	is := func(t task) bool {
 		d, ok := t.(*deleteTask)
-		return ok && d.protocol == p && !d.in.IsZero() && d.out == spi
+		return ok && d.protocol == p && len(d.ins) > 0 && d.out == spi
 	}
 	return is(s.active) || slices.ContainsFunc(s.tasks, func(w waiting) bool { return is(w.task) })
 }

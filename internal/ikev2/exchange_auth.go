@@ -22,6 +22,11 @@ func (s *step) startAuth() {
 		return
 	}
 	idi := wire.NewIDi(c.Local.ID)
+	if c.Local.Auth[0].EAP() {
+		s.hs.eap = &eapRun{idi: idi.Body()}
+		s.sendAuth(idi, ike.Signature{})
+		return
+	}
 	s.startJob(ike.Prove{
 		Conn: c, Method: c.Local.Auth[0], PRF: s.chosen.PRF, Local: c.Local.ID, Remote: c.Remote.ID, Hashes: s.hs.hashes, Asked: s.hs.asked,
 		Octets: s.initiatorOctets(idi.Body()), Shared: s.nullSecret(c.Local.Auth[0], s.keys.pi),
@@ -34,6 +39,7 @@ func (s *step) startAuth() {
 	})
 }
 
+// sendAuth asks, with the proof of who we are. None at all asks for EAP.
 func (s *step) sendAuth(idi wire.IDi, sig ike.Signature) {
 	c := s.conn
 	o, err := s.newOffer(c, s.hs.trigger, nil, true)
@@ -50,7 +56,11 @@ func (s *step) sendAuth(idi wire.IDi, sig ike.Signature) {
 	if k := c.Remote.ID.Kind; k != ike.IDNone && k != ike.IDNULL && !c.Remote.ID.Wild() {
 		ps = append(ps, wire.NewIDr(c.Remote.ID))
 	}
-	ps = append(ps, wire.AUTH{Method: sig.Method, Data: sig.Data})
+	if s.hs.eap == nil {
+		ps = append(ps, wire.AUTH{Method: sig.Method, Data: sig.Data})
+	} else if eapBoth(c) {
+		ps = append(ps, wire.NewNotify(ike.NotifyEAPOnly, nil))
+	}
 	if c.MOBIKE {
 		ps = append(ps, wire.NewNotify(ike.NotifyMOBIKESupported, nil))
 	}
@@ -64,8 +74,15 @@ func (s *step) sendAuth(idi wire.IDi, sig ike.Signature) {
 // authResponse checks who answered. The response is protected but proves
 // nothing before its AUTH payload does (2.21.2).
 func (s *step) authResponse(in inbound) {
+	if s.hs.eap != nil && s.hs.eap.talk != nil {
+		s.eapResponse(in)
+		return
+	}
 	auth, hasAuth := in.AUTH()
 	if !hasAuth {
+		if s.eapOnly(in) {
+			return
+		}
 		n, _ := in.Failure()
 		if n.Kind == 0 {
 			s.authFailed(&ike.Failure{Reason: ike.ReasonProtocol, Why: "the peer answered IKE_AUTH without AUTH"})
@@ -90,6 +107,9 @@ func (s *step) authResponse(in inbound) {
 		return
 	}
 	s.remoteID = peer
+	if s.hs.eap != nil {
+		s.hs.eap.idr = idr.Body()
+	}
 	s.startJob(ike.Verify{
 		Conn: c, PRF: s.chosen.PRF, Local: s.localID, Remote: peer,
 		Octets: s.responderOctets(idr.Body()),
@@ -105,7 +125,11 @@ func (s *step) authResponse(in inbound) {
 			s.notThem("authentication of '"+peer.String()+"' failed", "", "")
 			return
 		}
-		s.warn(v)
+		s.proved(v)
+		if s.hs.eap != nil { // the peer is proven, and we are not
+			s.eapAnswer(in)
+			return
+		}
 		s.initiatorUp(in)
 	})
 }
@@ -169,18 +193,18 @@ func (s *step) authRequest(in inbound) {
 		return
 	}
 	s.state = stateAuthR
-	auth, hasAuth := in.AUTH()
-	if !hasAuth {
-		s.refuseAuth(&ike.Failure{Reason: ike.ReasonAuth, Why: "the peer asks for EAP, which no connection allows"})
-		return
-	}
 	want := ike.ID{}
 	if idr, ok := in.IDr(); ok {
 		want = idr.ID
 	}
-	method := methodOf(auth.Method)
+	auth, hasAuth := in.AUTH()
+	methods := []ike.AuthMethod{methodOf(auth.Method)}
+	if !hasAuth { // RFC 7296, 2.16
+		methods = eapMethods
+	}
+	method := methods[0]
 	peer := identityOf(idi.ID, method)
-	c, why := s.caller(peer, want, method)
+	c, why := s.caller(peer, want, methods...)
 	if c == nil {
 		s.refuseUnknown(in, auth, idi, why)
 		return
@@ -191,11 +215,15 @@ func (s *step) authRequest(in inbound) {
 	}
 	s.conn, s.remoteID, s.localID = c, peer, c.Local.ID
 	s.hs.ask, s.hs.asked = in, askedOf(in.Payloads)
+	if !hasAuth {
+		s.eapFirst(in, idi)
+		return
+	}
 	s.startJob(ike.Verify{
 		Conn: c, PRF: s.chosen.PRF, Local: s.localID, Remote: peer,
 		Octets: s.initiatorOctets(idi.Body()),
 		Auth:   ike.Signature{Method: auth.Method, Data: auth.Data, Certs: certsOf(in.Payloads)}, Now: s.now,
-		Shared: s.nullSecret(method, s.keys.pi),
+		Shared: s.nullSecret(method, s.keys.pi), From: s.remote.Addr(),
 	}, func(s *step, result any, err error) {
 		if err != nil {
 			s.refuseAuth(&ike.Failure{Reason: ike.ReasonAuth, Why: "authentication of '" + peer.String() + "' failed: " + err.Error()})
@@ -206,22 +234,22 @@ func (s *step) authRequest(in inbound) {
 			s.refuseAuth(&ike.Failure{Reason: ike.ReasonAuth, Why: "authentication of '" + peer.String() + "' failed"})
 			return
 		}
-		s.warn(v)
+		s.proved(v)
 		s.proveResponder()
 	})
 }
 
 // caller finds the connection of a peer by the identities and the method, and
 // by the algorithms that IKE_SA_INIT has fixed.
-func (s *step) caller(peer, want ike.ID, method ike.AuthMethod) (*ike.Conn, *ike.Failure) {
+func (s *step) caller(peer, want ike.ID, methods ...ike.AuthMethod) (*ike.Conn, *ike.Failure) {
 	why := &ike.Failure{Reason: ike.ReasonAuth, Why: fmt.Sprintf("no suitable connection for peer '%s'", peer), Theirs: peer.String()}
 	if want.Kind != ike.IDNone {
 		why.Why += fmt.Sprintf(" that asks for '%s'", want)
 	}
 	for _, c := range s.cfg.PAD.Identified(s.local.Addr(), s.remote.Addr(), peer, want) {
 		switch {
-		case !accepts(&c.Remote, method):
-			why.Why = fmt.Sprintf("peer '%s' authenticates by %s, which connection %q does not allow", peer, methodName(method), c.Name)
+		case !accepts(&c.Remote, methods...):
+			why.Why = fmt.Sprintf("peer '%s' authenticates by %s, which connection %q does not allow", peer, methodNames(methods), c.Name)
 		case len(c.Local.Auth) == 0:
 			why.Why = fmt.Sprintf("connection %q has no way to authenticate us", c.Name)
 		case !s.allowed(c):
@@ -243,7 +271,10 @@ func (s *step) allowed(c *ike.Conn) bool {
 
 // siblings are the connections that the peer may use on this IKE SA. One whose
 // ike= forbids what was agreed here is none of them.
-func (s *step) siblings() []*ike.Conn {
+func (s *step) siblings(ps wire.Payloads) []*ike.Conn {
+	if p := s.strangers(); p != nil {
+		return s.grant(p, ps)
+	}
 	return slices.DeleteFunc(s.cfg.PAD.Siblings(s.conn), func(c *ike.Conn) bool { return !s.allowed(c) })
 }
 
@@ -262,12 +293,17 @@ func (s *step) refuseUnknown(in inbound, auth wire.AUTH, idi wire.IDi, why *ike.
 // refuseAuth says AUTHENTICATION_FAILED, whatever the reason: which of them it
 // was is nobody's business outside (adversary.md V2S-12).
 func (s *step) refuseAuth(why *ike.Failure) {
+	s.refuseAuthBy(why, wire.NewNotify(ike.NotifyAuthenticationFailed, nil))
+}
+
+// refuseAuthBy is refuseAuth with another last word.
+func (s *step) refuseAuthBy(why *ike.Failure, last wire.Payload) {
 	why.Notify = ike.NotifyAuthenticationFailed
 	if s.gate != nil {
 		s.gate.authFailed(s.now, s.remote.Addr())
 		s.gate.settled(s.now, s.SA)
 	}
-	s.refuse(&ike.NotifyError{Type: ike.NotifyAuthenticationFailed})
+	s.respond(last)
 	s.end(why, false)
 }
 
@@ -283,26 +319,30 @@ func (s *step) proveResponder() {
 			s.refuseAuth(&ike.Failure{Reason: ike.ReasonAuth, Why: err.Error()})
 			return
 		}
-		s.responderUp(idr, result.(ike.Signature))
+		s.vouched(s.hs.ask.Payloads, func(s *step) { s.responderUp(proofOf(idr, result.(ike.Signature))) })
 	})
 }
 
+// proofOf are the payloads that say who we are and prove it.
+func proofOf(idr wire.IDr, sig ike.Signature) []wire.Payload {
+	ps := append([]wire.Payload{idr}, certPayloads(sig.Certs)...)
+	return append(ps, wire.AUTH{Method: sig.Method, Data: sig.Data})
+}
+
 // responderUp establishes the IKE SA and, if they agree, its first Child SA. A
-// Child SA that comes to nothing leaves the IKE SA up (1.2).
-func (s *step) responderUp(idr wire.IDr, sig ike.Signature) {
+// Child SA that comes to nothing leaves the IKE SA up (1.2). ps is our proof.
+func (s *step) responderUp(ps []wire.Payload) {
 	in, ni, nr := s.hs.ask, s.hs.ni, s.hs.nr
 	// RFC 7619, 3: nobody may end the IKE SAs of others who has not said who it is.
 	contact := says(in.Payloads, ike.NotifyInitialContact) && s.remoteID.Kind != ike.IDNULL
-	s.conn = s.cfg.PAD.Instantiate(s.conn, s.remote, s.remoteID)
-	ps := append([]wire.Payload{idr}, certPayloads(sig.Certs)...)
-	ps = append(ps, wire.AUTH{Method: sig.Method, Data: sig.Data})
+	s.conn = s.instantiate()
 	if s.mobike = s.conn.MOBIKE && says(in.Payloads, ike.NotifyMOBIKESupported); s.mobike {
 		ps = append(ps, wire.NewNotify(ike.NotifyMOBIKESupported, nil))
 	}
 	config, no := s.configure(in.Payloads)
 	var a *agreement
 	if no == nil {
-		a, no = s.agree(in.Payloads, s.siblings(), nil, true)
+		a, no = s.agree(in.Payloads, s.siblings(in.Payloads), nil, true)
 	}
 	if no == nil {
 		no = s.admit(a)

@@ -222,11 +222,19 @@ func (s *step) createChildRequest(in inbound) {
 	if !ok {
 		return
 	}
-	conns := s.siblings()
 	if old == nil && len(s.children) >= maxChildren {
 		s.refuse(&ike.NotifyError{Type: ike.NotifyNoAdditionalSAs})
 		return
 	}
+	if old != nil {
+		s.grantChild(in, old, nil)
+		return
+	}
+	s.vouched(in.Payloads, func(s *step) { s.grantChild(in, nil, s.siblings(in.Payloads)) })
+}
+
+// grantChild goes on once it is known which connections the peer may use.
+func (s *step) grantChild(in inbound, old *child, conns []*ike.Conn) {
 	a, no := s.agree(in.Payloads, conns, old, false)
 	if no == nil {
 		no = s.admit(a)
@@ -290,6 +298,9 @@ func (s *step) refuseChild(no *no) {
 
 func (s *step) giveBack(a *agreement) {
 	s.remove(ipsec.SAID{Dst: a.at, Proto: a.proto(), SPI: a.spiIn})
+	if a.comp.in != 0 {
+		s.remove(ipsec.SAID{Dst: a.at, Proto: ipsec.Comp, SPI: a.comp.in})
+	}
 }
 
 // answerChild installs the pair and answers. Our old outbound SA stays in use

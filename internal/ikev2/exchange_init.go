@@ -20,6 +20,7 @@ type handshake struct {
 	hashes            []uint16 // the peer's SIGNATURE_HASH_ALGORITHMS
 	asked             []ike.CertRequest
 	mid               intermediate
+	eap               *eapRun // an end proves itself by EAP
 
 	// Initiator.
 	trigger   *ipsec.Flow

@@ -278,6 +278,7 @@ func (s *step) heir(c suite.Chosen, first bool, spiI, spiR uint64, ni, nr []byte
 	n.first, n.state = first, stateUp
 	n.spiI, n.spiR = spiI, spiR
 	n.localID, n.remoteID = s.localID, s.remoteID
+	n.peerCerts, n.stranger = s.peerCerts, s.stranger
 	n.natPeerKnows, n.natLocal, n.natRemote, n.encap = s.natPeerKnows, s.natLocal, s.natRemote, s.encap
 	n.fragments, n.mobike, n.began = s.fragments, s.mobike, s.began // settled for all that follow
 	n.chosen = c
@@ -309,9 +310,9 @@ func (s *step) handOver(n *SA) {
 	s.giveUp = s.now.Add(replacedLife)
 	s.emit(ike.Adopt{Machine: n})
 	s.reportOf(n.conn, n.serial, ike.IKEUp{
-		Local: n.local, Remote: n.remote, LocalID: n.localID, RemoteID: n.remoteID,
+		Local: n.local, Remote: n.remote, LocalID: n.localID, RemoteID: n.remoteID, PeerCerts: n.peerCerts,
 		Suite: n.chosen.String(), Encap: n.encap, MOBIKE: n.mobike, Rekeyed: s.serial,
-		Virtual: n.virtual.Addrs, DNS: n.virtual.DNS, DNSDomains: n.virtual.Domains,
+		Proof: n.stranger.proof, Virtual: n.virtual.Addrs, DNS: n.virtual.DNS, DNSDomains: n.virtual.Domains,
 	})
 }
 

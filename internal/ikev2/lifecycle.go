@@ -21,7 +21,7 @@ func (s *step) up(rekeyed uint32, initialContact bool) {
 	s.report(ike.IKEUp{
 		Local: s.local, Remote: s.remote, LocalID: s.localID, RemoteID: s.remoteID,
 		Suite: s.chosen.String(), Encap: s.encap, MOBIKE: s.mobike, Rekeyed: rekeyed, InitialContact: initialContact,
-		Virtual: s.virtual.Addrs, DNS: s.virtual.DNS, DNSDomains: s.virtual.Domains,
+		PeerCerts: s.peerCerts, Proof: s.stranger.proof, Virtual: s.virtual.Addrs, DNS: s.virtual.DNS, DNSDomains: s.virtual.Domains,
 	})
 }
 

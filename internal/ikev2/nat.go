@@ -39,10 +39,9 @@ func (s *step) natNotifiesOf(spiR uint64, local, remote netip.AddrPort) []wire.P
 	}
 }
 
-// forcesEncap reports whether the connection wants ESP in UDP with or without
-// a NAT. That is the default, because UDP is what gets through and is fastest
-// (datapath.md item 1).
-func (s *SA) forcesEncap() bool { return s.conn == nil || s.conn.Encap != ike.No }
+func (s *SA) forcesEncap() bool {
+	return s.conn == nil || ike.ForcesEncap(s.conn, s.cfg.PAD, s.began, s.local.Addr(), s.remote.Addr())
+}
 
 // natDetect compares what the peer saw with what we see. A peer that says
 // nothing knows nothing of encapsulation.

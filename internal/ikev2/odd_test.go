@@ -244,7 +244,7 @@ func TestNoSPIs(t *testing.T) {
 func TestAH(t *testing.T) {
 	p := newPair(t, 1)
 	for _, n := range []*node{p.west, p.east} {
-		n.conns[0].ESP = suite.DefaultAH(true)
+		n.conns[0].ESP, n.conns[0].Encap = suite.DefaultAH(true), ike.No
 	}
 	w, _ := p.up()
 	for _, sa := range p.west.plane {

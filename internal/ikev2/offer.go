@@ -18,7 +18,8 @@ type offer struct {
 	conn      *ike.Conn
 	serial    uint32
 	spi       ipsec.SPI
-	at        netip.Addr // where the SPI was reserved
+	cpi       ipsec.SPI  // 0: no compression is asked for
+	at        netip.Addr // where SPI and CPI were reserved
 	proposals []suite.Proposal
 	sides     sides
 	mode      ipsec.Mode
@@ -36,8 +37,11 @@ var (
 // newOffer prepares to ask for a Child SA of c. In IKE_AUTH there is no key
 // exchange; a rekeyed pair keeps its traffic selectors and mode.
 func (s *step) newOffer(c *ike.Conn, trigger *ipsec.Flow, old *child, auth bool) (*offer, error) {
-	if len(c.ESP) == 0 {
+	switch {
+	case len(c.ESP) == 0:
 		return nil, errNoESP
+	case s.encap && protocolOf(c) == suite.ProtoAH:
+		return nil, errors.New(ike.AHThroughNAT)
 	}
 	o := &offer{conn: c, mode: c.Mode, replaces: old, proposals: c.ESP}
 	if old != nil {
@@ -56,17 +60,19 @@ func (s *step) newOffer(c *ike.Conn, trigger *ipsec.Flow, old *child, auth bool)
 	} else if ke := c.ESP[0].KE; len(ke) > 0 {
 		o.group = ke[0]
 	}
-	spi, err := s.reserve(protoOf(c.ESP[0].Protocol))
+	spi, err := s.reserve(protoOf(protocolOf(c)))
 	if err != nil {
 		return nil, err
 	}
 	o.spi, o.at, o.serial = spi, s.local.Addr(), s.cfg.NextSerial()
+	s.wantComp(o)
 	return o, nil
 }
 
-// release gives the SPI of an offer that came to nothing back.
+// release gives the SPI and CPI of an offer that came to nothing back.
 func (s *step) release(o *offer) {
 	s.remove(ipsec.SAID{Dst: o.at, Proto: protoOf(o.proposals[0].Protocol), SPI: o.spi})
+	s.returnCPI(o)
 }
 
 // sa is the SA payload of proposals, numbered from 1.
@@ -93,6 +99,9 @@ func (o *offer) payloads(public []byte) []wire.Payload {
 	ps = append(ps, wire.NewTSi(o.sides.local), wire.NewTSr(o.sides.remote))
 	if o.mode == ipsec.Transport {
 		ps = append(ps, wire.NewNotify(ike.NotifyUseTransportMode, nil))
+	}
+	if o.cpi != 0 {
+		ps = append(ps, notifyComp(o.cpi))
 	}
 	return append(ps, wire.NewNotify(ike.NotifyESPTFCPaddingUnsupported, nil))
 }
@@ -141,8 +150,12 @@ func (s *step) accept(o *offer, ps wire.Payloads, ni, nr []byte) (*agreement, *r
 	if err != nil {
 		return nil, &refusal{why: &ike.Failure{Reason: ike.ReasonProposal, Why: "the peer chose what we did not offer: " + err.Error()}}
 	}
+	comp, r := o.acceptedComp(ps)
+	if r != nil {
+		return nil, r
+	}
 	a := &agreement{
-		conn: o.conn, chosen: chosen, spiIn: o.spi, at: o.at, spiOut: spi, initiator: true, serial: o.serial,
+		comp: comp, conn: o.conn, chosen: chosen, spiIn: o.spi, at: o.at, spiOut: spi, initiator: true, serial: o.serial,
 		ni: ni, nr: nr, replaces: o.replaces, mode: ipsec.Tunnel,
 		sides: sides{local: tsi.Selectors, remote: tsr.Selectors},
 	}
@@ -156,7 +169,13 @@ func (s *step) accept(o *offer, ps wire.Payloads, ni, nr []byte) (*agreement, *r
 		}
 		a.group, a.peerPublic = o.group, ke.Data
 	}
-	return a, s.acceptable(o, a)
+	if r := s.acceptable(o, a); r != nil {
+		return nil, r
+	}
+	if a.comp == (cpis{}) {
+		s.returnCPI(o)
+	}
+	return a, nil
 }
 
 // acceptable checks the policy: RFC 7296, 2.9 allows the responder to take

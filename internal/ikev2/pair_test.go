@@ -22,6 +22,7 @@ import (
 // A pair is two daemons in one loop, without a network or a clock: what one
 // sends is put in a list, and the test decides what becomes of it.
 type pair struct {
+	compressed bool // each pair has IPComp
 	t          *testing.T
 	now        time.Time
 	west, east *node
@@ -58,6 +59,7 @@ type node struct {
 	fresh    map[ipsec.SAID]bool   // outbound SAs of new pairs that we answered
 	jobs     []heldJob
 	holdJobs bool
+	noCPI    bool // the data plane has no number for IPComp
 	keyring
 	store ike.KeyStore // instead of keyring
 }
@@ -131,8 +133,14 @@ func (n *node) Siblings(c *ike.Conn) []*ike.Conn {
 	return out
 }
 
-func (n *node) ReserveSPI(netip.Addr, ipsec.Proto) (ipsec.SPI, error) {
+func (n *node) ReserveSPI(_ netip.Addr, p ipsec.Proto) (ipsec.SPI, error) {
 	n.nextSPI++
+	if p == ipsec.Comp {
+		if n.noCPI {
+			return 0, errors.New("full")
+		}
+		return n.nextSPI&0x7fff | 0x8000, nil
+	}
 	return n.nextSPI, nil
 }
 
@@ -410,9 +418,13 @@ func (p *pair) up() (w, e *SA) {
 // with equal keys and nothing left over.
 func (p *pair) check(n int) {
 	p.t.Helper()
+	if p.compressed {
+		n *= 2
+	}
 	if len(p.west.plane) != 2*n || len(p.east.plane) != 2*n {
 		p.t.Fatalf("west has %d SAs, east %d, want %d\n%s", len(p.west.plane), len(p.east.plane), 2*n, p)
 	}
+	p.bundled()
 	for id, w := range p.west.plane {
 		e, ok := p.east.plane[id]
 		if !ok {
@@ -425,6 +437,30 @@ func (p *pair) check(n int) {
 			p.t.Fatalf("%s differs outside:\n%+v\n%+v", id, w, e)
 		}
 	}
+}
+
+// bundled checks that each inbound SA names the bundle that it stands in, and
+// that all of that is there.
+func (p *pair) bundled() {
+	p.t.Helper()
+	for _, n := range []*node{p.west, p.east} {
+		for id, sa := range n.plane {
+			if sa.Dir == ipsec.In && (sa.Bundle != nil) != p.compressed || sa.Dir == ipsec.Out && sa.Bundle != nil {
+				p.t.Fatalf("%s: %s SA %s has bundle %v\n%s", n.name, sa.Dir, id, sa.Bundle, p)
+			}
+			for _, other := range sa.Bundle {
+				if _, ok := n.plane[other]; !ok || !slices.Contains(sa.Bundle, id) {
+					p.t.Fatalf("%s: %s of bundle %v is not there\n%s", n.name, other, sa.Bundle, p)
+				}
+			}
+		}
+	}
+}
+
+// compress makes both ends ask for IPComp.
+func compress(p *pair) {
+	p.compressed = true
+	p.west.conns[0].Compress, p.east.conns[0].Compress = true, true
 }
 
 // String tells what happened, for failures.

@@ -42,14 +42,16 @@ type SA struct {
 	spiI, spiR          uint64
 	local, remote       netip.AddrPort
 	localID, remoteID   ike.ID
-	natPeerKnows        bool   // the peer does NAT detection
-	natLocal, natRemote bool   // a NAT is before us, before the peer
-	encap               bool   // ESP goes in UDP
-	mobike              bool   // both ends know RFC 4555
-	virtual             Lease  // what the Configuration payload has settled
-	leased              bool   // we gave it, and must take it back
-	seenAs              []byte // NAT_DETECTION_DESTINATION_IP as the peer had it last; see watchesPath
-	began               bool   // we began the first IKE SA of those that replaced each other
+	peerCerts           [][]byte // the chain that proved the peer, in DER
+	stranger            stranger // of an IKE SA with one
+	natPeerKnows        bool     // the peer does NAT detection
+	natLocal, natRemote bool     // a NAT is before us, before the peer
+	encap               bool     // ESP goes in UDP
+	mobike              bool     // both ends know RFC 4555
+	virtual             Lease    // what the Configuration payload has settled
+	leased              bool     // we gave it, and must take it back
+	seenAs              []byte   // NAT_DETECTION_DESTINATION_IP as the peer had it last; see watchesPath
+	began               bool     // we began the first IKE SA of those that replaced each other
 	lastMoved           time.Time
 	chosen              suite.Chosen
 	keys                ikeKeys

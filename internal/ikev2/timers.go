@@ -119,7 +119,7 @@ func (s *SA) probeAt() time.Time {
 func (s *step) outOfTime() {
 	s.giveUp = time.Time{}
 	switch s.state {
-	case stateKeyR, stateInitR, stateAuthR:
+	case stateKeyR, stateInitR, stateAuthR, stateEAPR:
 		s.fail(&ike.Failure{Reason: ike.ReasonSilent, Why: "the peer did not go on after IKE_SA_INIT"})
 	case stateLinger:
 		s.die()

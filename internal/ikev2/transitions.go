@@ -14,6 +14,7 @@ const (
 	stateKeyR                  // responder: the key exchange is being computed
 	stateInitR                 // responder: IKE_SA_INIT is answered; half-open
 	stateAuthR                 // responder: IKE_AUTH is being checked
+	stateEAPR                  // responder: an IKE_AUTH of several is answered
 	stateUp                    // established
 	stateReplaced              // established, rekeyed; waits for its deletion
 	stateClosing               // our Delete is out
@@ -36,6 +37,7 @@ var states = [...]struct {
 	stateKeyR:     {135, "STATE_V2_PARENT_R0", ""},
 	stateInitR:    {136, "STATE_V2_PARENT_R1", "answered IKE_SA_INIT, expecting IKE_AUTH"},
 	stateAuthR:    {136, "STATE_V2_PARENT_R1", ""},
+	stateEAPR:     {136, "STATE_V2_PARENT_R1", ""},
 	stateUp:       {137, "STATE_V2_ESTABLISHED_IKE_SA", ""},
 	stateReplaced: {138, "STATE_V2_REKEY_IKE", ""},
 	stateClosing:  {139, "STATE_V2_IKE_SA_DELETE", ""},
@@ -71,6 +73,8 @@ func legal(c cell) handler {
 		return (*step).intermediateResponse
 	case cell{stateInitR, ike.Auth, isRequest}:
 		return (*step).authRequest
+	case cell{stateEAPR, ike.Auth, isRequest}:
+		return (*step).eapRequest
 	case cell{stateAuthI, ike.Auth, isResponse}:
 		return (*step).authResponse
 

@@ -17,6 +17,9 @@ type Certificates struct {
 	Strict    pki.Strict  // strictcrlpolicy=
 	NoRequest bool        // nocrsend=
 	Fetch     pki.Fetcher // nil: nothing is fetched
+	// Lists and Responders say whether CRLs and OCSP responders that only
+	// certificates name are asked (crlcheckinterval=, ocsp-enable=).
+	Lists, Responders bool
 }
 
 // maxFetches is how much one authentication may have fetched.
@@ -55,7 +58,7 @@ func (r *Ring) Certified(c *ike.Conn, remote ike.ID, certs []ike.Cert, now time.
 	if err != nil {
 		return ike.Certified{}, err
 	}
-	return ike.Certified{Key: leaf.Key, Origin: leaf.String(), Issuer: leaf.Issuer, Until: leaf.Until, Warnings: leaf.Warnings}, nil
+	return ike.Certified{Key: leaf.Key, Origin: leaf.String(), Issuer: leaf.Issuer, Until: leaf.Until, Chain: leaf.Chain, Warnings: leaf.Warnings}, nil
 }
 
 // chained is for a certificate that a CA of ours vouches for. The peer must
@@ -95,8 +98,12 @@ func (r *Ring) refresh(x *Certificates, path *pki.Path, now time.Time) *pki.Stor
 		return x.Store
 	}
 	store := x.Store
-	wanted := path.Wanted(store, now)
-	for _, f := range wanted[:min(len(wanted), maxFetches)] {
+	asked := 0
+	for _, f := range path.Wanted(store, now) {
+		if asked == maxFetches || !x.may(f) {
+			continue
+		}
+		asked++
 		answer, err := x.Fetch.Fetch(f)
 		if err == nil {
 			store, err = keep(f, store, now, answer)
@@ -111,6 +118,60 @@ func (r *Ring) refresh(x *Certificates, path *pki.Path, now time.Time) *pki.Stor
 		r.certs.CompareAndSwap(x, &more) // somebody who was faster knows better
 	}
 	return store
+}
+
+// may reports whether something is to be fetched at all.
+func (x *Certificates) may(f pki.Fetch) bool {
+	return f.Configured || f.OCSP() && x.Responders || !f.OCSP() && x.Lists
+}
+
+// Refresh fetches the CRLs that ca sections name, whether or not the last ones
+// are still valid. It reports whether it learned of any.
+func (r *Ring) Refresh(now time.Time) bool {
+	x := r.certificates()
+	if x.Fetch == nil {
+		return false
+	}
+	news := false
+	for _, f := range x.Store.Lists() {
+		answer, err := x.Fetch.Fetch(f)
+		if err == nil {
+			news = r.learn(func(s *pki.Store) (*pki.Store, error) { return f.Add(s, now, answer) }, &err) || news
+		}
+		if err != nil {
+			r.opts.Note(fmt.Sprintf("fetch %q: %v", f.URI, err))
+		}
+	}
+	return news
+}
+
+// learn changes the store under the eyes of others who may change it too.
+func (r *Ring) learn(add func(*pki.Store) (*pki.Store, error), failed *error) bool {
+	for {
+		x := r.certs.Load()
+		if x == nil {
+			return false
+		}
+		store, err := add(x.Store)
+		if err != nil {
+			*failed = err
+			return false
+		}
+		more := *x
+		more.Store = store
+		if r.certs.CompareAndSwap(x, &more) {
+			return true
+		}
+	}
+}
+
+// Store is what is known of certificates; never nil.
+func (r *Ring) Store() *pki.Store { return r.certificates().Store }
+
+// HasPrivate reports whether we have the private key of a certificate.
+func (r *Ring) HasPrivate(name string) bool {
+	_, err := r.certified(name)
+	return err == nil
 }
 
 // keep is f.Add, which leaves the store as it is if it fails.
@@ -145,6 +206,19 @@ func (r *Ring) Authorities(c *ike.Conn) ([]byte, bool) {
 	return x.Store.Authorities(ca)
 }
 
+// AuthorityV1 is what Authorities is for IKEv1, whose CERTREQ payload has the
+// name of one CA, or nothing for any (RFC 2408 section 3.10).
+func (r *Ring) AuthorityV1(c *ike.Conn) (name []byte, ok bool) {
+	if _, ok := r.Authorities(c); !ok {
+		return nil, false
+	}
+	ca, err := r.certificates().constraint(c)
+	if err != nil || ca.IsZero() {
+		return nil, err == nil
+	}
+	return []byte(ca.Data), true
+}
+
 // ErrNoKeyOfCertificate is Sign's error where the certificate that leftcert=
 // names has no private key.
 var ErrNoKeyOfCertificate = errors.New("unable to locate the private key of my certificate")
@@ -155,7 +229,7 @@ func (r *Ring) certified(file string) (crypto.Signer, error) {
 	store := r.certificates().Store
 	cert := store.Certificate(file)
 	if cert == nil {
-		return nil, fmt.Errorf("%w: there is no certificate %q", ErrNoKeyOfCertificate, file)
+		return nil, fmt.Errorf("%w: there is no certificate %q in ipsec.d/certs", ErrNoKeyOfCertificate, file)
 	}
 	table := r.entries()
 	i := slices.IndexFunc(table, func(e entry) bool { return e.Private.Signer() != nil && e.publicIs(cert.PublicKey) })
@@ -165,5 +239,5 @@ func (r *Ring) certified(file string) (crypto.Signer, error) {
 	if key, ok := store.PrivateKey(cert.PublicKey); ok {
 		return key, nil
 	}
-	return nil, fmt.Errorf("%w %q", ErrNoKeyOfCertificate, file)
+	return nil, fmt.Errorf("%w %q: put its key file into ipsec.d/private, or name that in ipsec.secrets", ErrNoKeyOfCertificate, file)
 }

@@ -61,7 +61,7 @@ func proof(t *testing.T, x *two, kind string, east *Ring, conn *ike.Conn, remote
 		if err != nil {
 			t.Fatal(err)
 		}
-		v, err := ike.VerifyV1{Conn: conn, Hash: hash, Remote: remote, Signature: r.([]byte), Certs: west.Certificates(ours, nil), Now: certNow}.Run(ike.Env{Keys: east})
+		v, err := ike.VerifyV1{Conn: conn, Hash: hash, Remote: remote, Signature: r.(ike.Signature).Data, Certs: r.(ike.Signature).Certs, Now: certNow}.Run(ike.Env{Keys: east})
 		got, _ := v.(ike.Verified)
 		return got, err
 	}
@@ -206,7 +206,7 @@ func TestAdv_X509_13_21_Fetch(t *testing.T) {
 	f := &fetcher{pages: map[string][]byte{}}
 	var notes []string
 	r := New(Options{Note: func(text string) { notes = append(notes, text) }})
-	r.SetCertificates(Certificates{Store: loadCerts(t, map[string]string{"cacerts/root.pem": pkitest.PEM(x.root)}), Strict: pki.StrictIfURI, Fetch: f})
+	r.SetCertificates(Certificates{Store: loadCerts(t, map[string]string{"cacerts/root.pem": pkitest.PEM(x.root)}), Strict: pki.StrictIfURI, Fetch: f, Lists: true})
 	name := id(t, "@east.example.org")
 	conn := &ike.Conn{Name: "we", Remote: ike.End{ID: name, Certs: ike.Certs{Accept: true}}}
 	holds, lacks := func(crypto.PublicKey) error { return nil }, func(crypto.PublicKey) error { return errors.New("no") }
@@ -214,6 +214,11 @@ func TestAdv_X509_13_21_Fetch(t *testing.T) {
 		_, err := r.Certified(conn, name, certs, certNow, holds)
 		return err
 	}
+	r.certs.Load().Lists = false
+	if err := try(pkitest.Payloads(x.east, x.sub), holds); pki.StepOf(err) != pki.StepUnknown || len(f.asked) > 0 {
+		t.Errorf("with crlcheckinterval=0 %v was fetched: %v", f.asked, err)
+	}
+	r.certs.Load().Lists = true
 	stranger := pkitest.Root(t, pkitest.Spec{Subject: "CN=Stranger"})
 	evil := stranger.Leaf(t, pkitest.Spec{DNS: []string{"east.example.org"}, CDP: []string{"http://169.254.169.254/"}, AIA: []string{"http://127.0.0.1/"}})
 	if err := try(pkitest.Payloads(evil, stranger), holds); pki.StepOf(err) != pki.StepChain || len(f.asked) > 0 {
@@ -298,5 +303,73 @@ func TestAdv_X509_11_20_Ring(t *testing.T) {
 	got, err := r.Certified(conn, name, pkitest.Payloads(x.east, x.sub), certNow, holds)
 	if err != nil || !x.east.PublicKey.(*rsa.PublicKey).Equal(got.Key) || !x.east.PublicKey.(*rsa.PublicKey).Equal(seen) {
 		t.Errorf("%v", err)
+	}
+}
+
+// CRLs of ca sections are fetched whether anybody calls or not, and then end
+// what was good before (X509-21).
+func TestRefresh(t *testing.T) {
+	x := newTwo(t, pkitest.P256)
+	const uri = "http://10.0.0.1/sub.crl"
+	f := &fetcher{pages: map[string][]byte{}}
+	var notes []string
+	r := New(Options{Note: func(text string) { notes = append(notes, text) }})
+	store, problems := pki.Load(config.MapFS{Files: map[string]string{"/d/cacerts/root.pem": pkitest.PEM(x.root), "/lab/sub.pem": pkitest.PEM(x.sub)}}, "/d", certNow,
+		pki.Options{Authorities: []pki.Authority{{Name: "lab", File: "/lab/sub.pem", CRLs: []string{uri}}}})
+	for _, p := range problems {
+		t.Error(p)
+	}
+	if r.Refresh(certNow) {
+		t.Error("an empty ring learned something")
+	}
+	r.SetCertificates(Certificates{Store: store, Fetch: f})
+	if r.Refresh(certNow) || len(notes) != 1 {
+		t.Errorf("404 is news: %v", notes)
+	}
+	conn := &ike.Conn{Name: "we", Remote: ike.End{ID: id(t, "@east.example.org"), Certs: ike.Certs{Accept: true}}}
+	got, err := r.Certified(conn, conn.Remote.ID, pkitest.Payloads(x.east, x.sub), certNow, func(crypto.PublicKey) error { return nil })
+	if err != nil || len(got.Chain) != 3 {
+		t.Fatalf("%d certificates, %v", len(got.Chain), err)
+	}
+	if why := r.Store().Revoked(certNow, got.Chain); why != "" {
+		t.Error(why)
+	}
+	f.pages[uri] = x.sub.CRL(t, pkitest.ListSpec{Revoked: []*pkitest.Cert{x.east}})
+	if !r.Refresh(certNow) {
+		t.Error("a list is no news")
+	}
+	why := r.Store().Revoked(certNow, got.Chain)
+	if !strings.Contains(why, "CN=east") || !strings.Contains(why, "revoked") {
+		t.Errorf("revoked: %q", why)
+	}
+	// Reading the files again does not forget what was fetched.
+	again, _ := pki.Load(config.MapFS{Files: map[string]string{"/d/cacerts/root.pem": pkitest.PEM(x.root, x.sub)}}, "/d", certNow, pki.Options{})
+	if again.Inherit(store).Revoked(certNow, got.Chain) != "" || again.Inherit(r.Store()).Revoked(certNow, got.Chain) != why {
+		t.Error("what was fetched is not inherited")
+	}
+	if pki := again.Revoked(certNow, [][]byte{x.east.Raw}); pki != "" {
+		t.Error(pki)
+	}
+	if got := again.Inherit(r.Store()).Revoked(certNow, [][]byte{x.east.Raw}); got != why {
+		t.Errorf("a pinned certificate: %q", got)
+	}
+}
+
+func TestAuthorityV1(t *testing.T) {
+	x := newTwo(t, pkitest.P256)
+	r := New(Options{})
+	named := ike.End{Certs: ike.Certs{Accept: true, CA: id(t, "C=CH, CN=Root")}}
+	if _, ok := r.AuthorityV1(&ike.Conn{Remote: named}); ok {
+		t.Error("an empty ring asks for certificates")
+	}
+	r.SetCertificates(Certificates{Store: loadCerts(t, map[string]string{"cacerts/root.pem": pkitest.PEM(x.root)})})
+	for i, c := range []struct {
+		remote ike.End
+		name   string
+		ok     bool
+	}{{ike.End{}, "", false}, {ike.End{Certs: ike.Certs{Accept: true}}, "", true}, {ike.End{Certs: ike.Certs{File: "x.pem"}}, "", false}, {named, named.Certs.CA.Data, true}} {
+		if name, ok := r.AuthorityV1(&ike.Conn{Remote: c.remote}); string(name) != c.name || ok != c.ok {
+			t.Errorf("%d: %q, %v", i, name, ok)
+		}
 	}
 }

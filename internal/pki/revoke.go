@@ -98,3 +98,31 @@ func (s *Store) told(issuer *x509.Certificate) bool {
 func published(c *x509.Certificate) bool {
 	return len(c.CRLDistributionPoints) > 0 || len(c.OCSPServer) > 0
 }
+
+// Revoked says why a chain that was good once is not any more, as far as
+// revocation goes; empty if nothing speaks against it. chain is in DER, as Leaf
+// has it. A single certificate is a pinned one, whose issuer may be a CA of
+// ours.
+func (s *Store) Revoked(now time.Time, chain [][]byte) string {
+	var certs []*x509.Certificate
+	for _, der := range chain {
+		c, err := x509.ParseCertificate(der)
+		if err != nil {
+			return ""
+		}
+		certs = append(certs, c)
+	}
+	if len(certs) == 1 {
+		i := slices.IndexFunc(s.cas, func(ca *x509.Certificate) bool { return issued(ca, certs[0]) })
+		if i < 0 {
+			return ""
+		}
+		certs = append(certs, s.cas[i])
+	}
+	for i := 0; i+1 < len(certs); i++ {
+		if v := s.judge(now, certs[i], certs[i+1], nil); v.state == revoked {
+			return fmt.Sprintf("certificate of '%s' is revoked: %s", nameOf(certs[i].RawSubject), v.why)
+		}
+	}
+	return ""
+}

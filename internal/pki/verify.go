@@ -23,6 +23,7 @@ type Leaf struct {
 	Issuer   ike.ID
 	Anchor   ike.ID    // where the chain ends; IDNone for a pinned certificate
 	Until    time.Time // when the first certificate of the chain runs out
+	Chain    [][]byte  // in DER, the peer's certificate first, the anchor last
 	Warnings []string  // what a stricter policy would have refused
 }
 
@@ -64,6 +65,9 @@ func (p *Path) Wanted(s *Store, now time.Time) []Fetch {
 func leafOf(id ike.ID, chain []*x509.Certificate, warnings []string) *Leaf {
 	leaf := chain[0]
 	l := &Leaf{Key: leaf.PublicKey, ID: id, Subject: subjectOf(leaf), Issuer: issuerOf(leaf), Until: leaf.NotAfter, Warnings: warnings}
+	for _, c := range chain {
+		l.Chain = append(l.Chain, c.Raw)
+	}
 	for _, c := range chain[1:] {
 		l.Anchor = subjectOf(c)
 		if c.NotAfter.Before(l.Until) {

@@ -94,6 +94,10 @@ func (d *Daemon) order(ctx context.Context, r whack.Request) iter.Seq[whack.Repl
 			d.deaf = true
 		case whack.OpReadSecrets, whack.OpReadAll, whack.OpReadGroups:
 			d.loadSecrets()
+			d.reorient()
+		case whack.OpReadCerts, whack.OpReadCAs, whack.OpReadCRLs:
+			d.loadCertificates(d.file)
+			d.reorient() // leftid=%fromcert
 		case whack.OpDebug:
 			d.setDebug(r.Args.Debug)
 		case whack.OpMyID:
@@ -226,6 +230,7 @@ func (d *Daemon) load(ctx context.Context, r whack.Request) iter.Seq[whack.Reply
 		for name, a := range names {
 			d.names[name] = a
 		}
+		d.certificatesFor(conns, f)
 		list, err := d.orient(conns)
 		if err != nil {
 			d.waiters[id] <- failed(whack.ExitConfig, whack.CodeClash, err.Error())
@@ -320,8 +325,12 @@ func (d *Daemon) show(ctx context.Context, r whack.Request, send func(whack.Repl
 			doc = d.sas()
 		case whack.OpLook:
 			doc = d.look()
+		case whack.OpLeases:
+			doc = d.leaseList()
 		case whack.OpListKeys:
 			doc = d.publicKeys()
+		case whack.OpListCerts, whack.OpListCAs, whack.OpListCRLs:
+			doc = d.certList(r)
 		case whack.OpGroups:
 			doc = d.groups()
 		case whack.OpDevices:

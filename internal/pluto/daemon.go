@@ -77,6 +77,8 @@ type Daemon struct {
 	myID       ike.ID
 	loaded     map[string]*config.File // where each connection was read
 	hand       byHand
+	lent       lending
+	resolver   NameServers // nil: there is none
 
 	waiters    map[uint64]chan whack.Reply
 	lastWaiter uint64
@@ -122,7 +124,10 @@ func New(o Options) (*Daemon, error) {
 	d.gate1 = ikev1.NewGate(d.cfg1, ikev1.Limits{})
 	d.scripts = d.newScripts()
 	d.cfg = &ikev2.Config{PAD: d.table.Speaking(ike.Version2), Rand: o.Rand, SPIs: spiSource{o.Plane}, NextSerial: d.nextSerial,
-		UseInitialContact: d.table.Alone}
+		UseInitialContact: d.table.Alone, Pool: lender{d}}
+	if c := d.certs(); c != nil {
+		d.cfg.Authorities, d.cfg1.Authority = c.Authorities, c.AuthorityV1
+	}
 	return d, nil
 }
 
@@ -161,6 +166,11 @@ func (d *Daemon) Run(ctx context.Context) error {
 	if d.server != nil {
 		go d.server.Serve()
 	}
+	if !d.o.NoIKE && d.certs() != nil {
+		var refresher sync.WaitGroup
+		refresher.Go(func() { d.refresh(ctx) })
+		defer refresher.Wait()
+	}
 	d.loop(ctx)
 	d.log.Info("shutting down")
 	d.sayGoodbye()
@@ -176,6 +186,9 @@ func (d *Daemon) startUp() error {
 	}
 	if !d.o.NoIKE {
 		d.loadSecrets()
+	}
+	if d.o.NameServers != nil {
+		d.resolver = d.o.NameServers(d.devices())
 	}
 	if err := d.attachAll(); err != nil {
 		return err

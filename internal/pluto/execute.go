@@ -55,7 +55,9 @@ func (d *Daemon) carryOut(m ike.Machine, actions []ike.Action) {
 		case ike.StartJob:
 			d.backlog = append(d.backlog, job{m.Serial(), a.ID, a.Job})
 		case ike.Install:
-			d.install(a.SA)
+			if err := d.install(a.SA); err != nil {
+				d.enqueue(m.Serial(), ike.Refused{ID: a.SA.ID, Why: err.Error()})
+			}
 		case ike.Remove:
 			d.removeSA(a.ID)
 		case ike.Adopt:
@@ -119,11 +121,13 @@ func (d *Daemon) keepAlive(a ike.KeepAlive) {
 // reported.
 type faultKey = ipsec.SAID
 
-func (d *Daemon) install(sa ipsec.SA) {
-	if err := d.o.Plane.AddSA(context.Background(), sa); err != nil {
+func (d *Daemon) install(sa ipsec.SA) error {
+	err := d.o.Plane.AddSA(context.Background(), sa)
+	if err != nil {
 		d.log.Error(fmt.Sprintf("the data plane refuses SA %s: %v", sa.ID, err))
 		d.faults[sa.ID] = err
 	}
+	return err
 }
 
 func (d *Daemon) removeSA(id ipsec.SAID) {
@@ -149,8 +153,8 @@ func (d *Daemon) stillSends(id ipsec.SAID) bool {
 // refused did not come up, whatever its machine believes.
 func (d *Daemon) report(m ike.Machine, r ike.Report) {
 	if up, ok := r.Fact.(ike.ChildUp); ok {
-		if err := d.faultOf(up); err != nil {
-			d.enqueue(m.Serial(), ike.Delete{Child: r.Serial})
+		if id, err := d.faultOf(up); err != nil {
+			d.enqueue(m.Serial(), ike.Refused{ID: id, Why: err.Error()}) // of a pair that was not known before
 			r.Fact = ike.Failed{Child: true, Why: &ike.Failure{Reason: ike.ReasonPlane, Why: "the data plane refuses the SA: " + err.Error()}}
 		}
 	}
@@ -169,14 +173,15 @@ func (d *Daemon) report(m ike.Machine, r ike.Report) {
 	}
 }
 
-// faultOf is why the data plane refused an SA of a pair, or of the bundles of
-// one.
-func (d *Daemon) faultOf(up ike.ChildUp) error {
-	var list []error
+// faultOf finds an SA of a pair, or of the bundles of one, that the data plane
+// has refused, and why.
+func (d *Daemon) faultOf(up ike.ChildUp) (ipsec.SAID, error) {
 	for _, id := range slices.Concat(up.Ins(), up.Outs()) {
-		list = append(list, d.faults[id])
+		if err := d.faults[id]; err != nil {
+			return id, err
+		}
 	}
-	return errors.Join(list...)
+	return ipsec.SAID{}, nil
 }
 
 // stepTable gives the table an event and carries out what follows.

@@ -31,7 +31,9 @@ type link struct {
 	mtu   int
 	nets  []netip.Prefix // of its addresses
 	wire  underlay.Underlay
-	done  chan struct{} // ends its reader
+
+	inside []netip.Addr  // of the virtual device, beside Addrs
+	done   chan struct{} // ends its reader
 }
 
 // attachAll attaches what interfaces= names and what is there. What is absent,
@@ -281,6 +283,7 @@ func (d *Daemon) setRoutes() {
 	if d.batching {
 		return
 	}
+	d.gainAddrs()
 	var want []host.Route
 	for _, r := range d.hand.table.Routes(d.table.Routes()) {
 		want = append(want, host.Route(r))
@@ -301,7 +304,7 @@ func endpoints(c *ike.Conn, port uint16) (local, remote netip.AddrPort) {
 
 // facts is what orientation must know.
 func (d *Daemon) facts() *connection.Facts {
-	f := &connection.Facts{Names: d.names, Unique: d.file.Setup.UniqueIDs}
+	f := &connection.Facts{Names: d.names, Certs: d.certStore(), Unique: d.file.Setup.UniqueIDs}
 	_, f.UniqueGiven = d.file.Setup.Keys["uniqueids"]
 	for _, l := range d.links {
 		for _, a := range l.Addrs {

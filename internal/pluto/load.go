@@ -47,6 +47,7 @@ func (d *Daemon) loadSecrets() {
 	if err := d.o.Keys.Reload(d.file); err != nil {
 		d.log.Error(err.Error())
 	}
+	d.loadCertificates(d.file)
 }
 
 // resolve looks up the host names in a configuration, several at a time. Those

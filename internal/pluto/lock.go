@@ -133,6 +133,10 @@ func (d *Daemon) cleanUp() {
 	}
 	d.readers.Wait()
 	d.unfilter()
+	d.closeLeases()
+	if d.resolver != nil {
+		d.resolver.Close()
+	}
 	d.forgetDefaults()
 	if err := d.o.Host.SetProxies(nil); err != nil {
 		d.log.Error(err.Error())

@@ -35,6 +35,13 @@ type Options struct {
 	Ipsec     string
 	ScriptEnv []string
 
+	// Leases opens the file of leases, when one is needed first; nil: who has
+	// which address is forgotten at the end.
+	Leases func() (Leases, error)
+	// NameServers makes what hears of name servers that connections bring to
+	// these devices, once no other daemon can be in charge; nil: nobody does.
+	NameServers func(devices []string) NameServers
+
 	Rand io.Reader    // nil: crypto/rand
 	Log  *slog.Logger // nil: nothing is logged
 	// RunDir holds pluto.ctl and pluto.pid. Empty: there is no control socket

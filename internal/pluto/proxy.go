@@ -16,6 +16,7 @@ func (d *Daemon) follow() {
 		return
 	}
 	d.unfollowed = false
+	d.settleAddrs()
 	d.refilter()
 	want := d.wantedProxies()
 	if slices.Equal(want, d.proxies) {

@@ -24,12 +24,13 @@ func (d *Daemon) newScripts() *updown.Runner {
 // connection. The loop never waits for it (freeswan.md 6.13).
 func (d *Daemon) runScript(a connection.Updown) {
 	c := a.Desc
+	d.gainAddrs()
 	mtu := c.MTU
 	if l := d.linkNamed(c.Virtual); mtu == 0 && l != nil {
 		mtu = d.mtuOf(l)
 	}
 	call := updown.Call{Name: c.Name, Instance: c.Instance, Verb: a.Verb, Command: c.Updown,
-		Env: updown.Environments(c.Conn, a.Verb, updown.Link{Interface: c.Virtual, NextHop: c.Hop(), SourceIP: c.SourceIP,
+		Env: updown.Environments(c.Settled(), a.Verb, updown.Link{Interface: c.Virtual, NextHop: c.Hop(), Sources: sourcesOf(c), DNS: c.Assigned.DNS, Domains: c.Assigned.Domains,
 			MTU: mtu, Metric: c.Metric, Policy: c.PolicyWords(true)})}
 	if err := d.scripts.Submit(call); err != nil {
 		d.log.Error(fmt.Sprintf("%q: %s command is not run: %v", c.Name, a.Verb, err))

@@ -30,6 +30,7 @@ const (
 	OpEroutes       Op = "eroute"        // Eroutes
 	OpSAs           Op = "spi"           // SAs
 	OpLook          Op = "look"          // Look
+	OpLeases        Op = "leases"        // Leases
 	OpPing          Op = "ping"          // answers once start-up work is queued
 	OpDebug         Op = "debug"         // Args.Debug: areas to log; empty: none
 	OpMyID          Op = "myid"          // Args.ID
@@ -44,7 +45,8 @@ var ops = map[Op]need{
 	OpAdd: needName, OpDelete: needName, OpReplace: needName, OpUp: needName,
 	OpDown: needName, OpRoute: needName, OpUnroute: needName,
 	OpListen: 0, OpUnlisten: 0, OpReload: 0, OpReadSecrets: 0, OpReadGroups: 0, OpReadAll: 0,
-	OpListKeys: 0, OpStatus: 0, OpTrafficStatus: 0, OpEroutes: 0, OpSAs: 0, OpLook: 0,
+	OpReadCerts: 0, OpReadCAs: 0, OpReadCRLs: 0, OpListCerts: 0, OpListCAs: 0, OpListCRLs: 0,
+	OpListKeys: 0, OpStatus: 0, OpTrafficStatus: 0, OpEroutes: 0, OpSAs: 0, OpLook: 0, OpLeases: 0,
 	OpPing: 0, OpDebug: 0, OpMyID: 0, OpDeleteState: needSerial, OpRekey: 0, OpCrash: needAddr,
 	OpShutdown: 0,
 
@@ -66,7 +68,7 @@ const (
 // Reading reports whether op only looks.
 func (op Op) Reading() bool {
 	switch op {
-	case OpListKeys, OpStatus, OpTrafficStatus, OpEroutes, OpSAs, OpLook, OpPing, OpGroups, OpDevices, OpKlipsFlags:
+	case OpListCerts, OpListCAs, OpListCRLs, OpListKeys, OpStatus, OpTrafficStatus, OpEroutes, OpSAs, OpLook, OpLeases, OpPing, OpGroups, OpDevices, OpKlipsFlags:
 		return true
 	}
 	return false

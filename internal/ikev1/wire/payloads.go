@@ -45,6 +45,12 @@ func (ps Payloads) Nonce() (Nonce, bool) { return only[Nonce](ps) }
 // IDs returns the Identification payloads, the initiator's first.
 func (ps Payloads) IDs() []ID { return all[ID](ps) }
 
+// CERTs returns the certificates, in order.
+func (ps Payloads) CERTs() []CERT { return all[CERT](ps) }
+
+// CERTREQs returns the requests for certificates, in order.
+func (ps Payloads) CERTREQs() []CERTREQ { return all[CERTREQ](ps) }
+
 // VendorIDs returns the Vendor ID payloads.
 func (ps Payloads) VendorIDs() []VendorID { return all[VendorID](ps) }
 
