@@ -22,6 +22,7 @@ func commands() []*cobra.Command {
 		newKlipsdebug(),
 		newLook(),
 		newTrafficstatus(),
+		newLeases(),
 		newVerify(),
 		newCheck(),
 		newRanbits(),

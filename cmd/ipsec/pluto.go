@@ -76,7 +76,7 @@ func runDaemon(ctx context.Context, at places, o daemonOptions, stderr io.Writer
 	if !o.noIKE {
 		runHook(ctx, "prepluto", setup.PrePluto, log)
 	}
-	h, err := cygnet.Start(ctx, cygnet.Options{Version: version(), Confs: at.conf, RunDir: at.run, NoIKE: o.noIKE, Log: log, Ipsec: self()})
+	h, err := cygnet.Start(ctx, cygnet.Options{Version: version(), Confs: at.conf, RunDir: at.run, StateDir: at.state, NoIKE: o.noIKE, Log: log, Ipsec: self()})
 	if err != nil {
 		log.Error(err.Error())
 		if o.background {

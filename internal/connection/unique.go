@@ -47,6 +47,11 @@ func (t *Table) supersede(sa *ikeSA) {
 	}
 }
 
+// PeerIsOne reports whether all who prove that identity are one peer.
+func (d *Description) PeerIsOne(id ike.ID) bool {
+	return id.Kind != ike.IDNone && id.Kind != ike.IDNULL && (d.Unique == config.UniqueReplace || d.Unique == config.UniqueKeep)
+}
+
 // named reports whether the peer has proved a name that only one can have.
 func named(up *ike.IKEUp) bool {
 	return up.RemoteID.Kind != ike.IDNone && up.RemoteID.Kind != ike.IDNULL

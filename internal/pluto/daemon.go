@@ -73,7 +73,8 @@ type Daemon struct {
 	deaf       bool          // after unlisten
 	stopping   bool
 	started    bool
-	debug      map[string]bool
+	debug      map[string]bool   // areas of plutodebug
+	quotas     map[string]*quota // by class of debugging
 	myID       ike.ID
 	loaded     map[string]*config.File // where each connection was read
 	hand       byHand
@@ -116,7 +117,7 @@ func New(o Options) (*Daemon, error) {
 	}
 	d := &Daemon{o: o, log: o.Log, commands: make(chan func()), ended: make(chan struct{}),
 		table: connection.NewTable(), machines: map[uint32]ike.Machine{}, bySPI: map[spiKey]ike.Machine{},
-		states: map[uint32]ike.State{}, datagrams: make(chan underlay.Datagram), debug: map[string]bool{},
+		states: map[uint32]ike.State{}, datagrams: make(chan underlay.Datagram), debug: map[string]bool{}, quotas: map[string]*quota{},
 		waiters: map[uint64]chan whack.Reply{}, scriptDone: make(chan updown.Result), awaited: map[string]string{}, faults: map[faultKey]error{},
 		loaded: map[string]*config.File{}}
 	d.cfg1 = &ikev1.Config{PAD: d.table.Speaking(ike.Version1), Rand: o.Rand, SPIs: spiSource{o.Plane}, NextSerial: d.nextSerial,

@@ -13,10 +13,12 @@ import (
 
 // Link is what the daemon knows of a connection besides its ike.Conn.
 type Link struct {
-	Interface string     // ipsec0
-	NextHop   netip.Addr // ours; invalid: the peer is the next hop
-	SourceIP  netip.Addr // invalid: none
-	MTU       int        // 0: the device's
+	Interface string       // ipsec0
+	NextHop   netip.Addr   // ours; invalid: the peer is the next hop
+	Sources   []netip.Addr // of our own packets, at most one of each family
+	DNS       []netip.Addr // name servers that the peer has told us
+	Domains   []string     // that they are for; none: all
+	MTU       int          // 0: the device's
 	Metric    int
 	Policy    string // as PSK+ENCRYPT+TUNNEL
 	PeerCA    string // distinguished name of the issuer of the peer's certificate
@@ -78,8 +80,14 @@ func environment(c *ike.Conn, verb string, l Link, my, peer client) []string {
 	set("PEER", text(c.Remote.Addr))
 	end("PEER", c.Remote, peer)
 	set("PEER_CA", l.PeerCA)
-	if l.SourceIP.IsValid() && l.SourceIP.Is4() == my.net.Addr().Is4() {
-		set("MY_SOURCEIP", l.SourceIP.String())
+	for _, a := range l.Sources {
+		if a.Is4() == my.net.Addr().Is4() {
+			set("MY_SOURCEIP", a.String())
+		}
+	}
+	if len(l.DNS) > 0 {
+		set("PEER_DNS_INFO", words(l.DNS))
+		set("PEER_DOMAIN_INFO", strings.Join(l.Domains, " "))
 	}
 	set("STACK", "klips")
 	set("METRIC", strconv.Itoa(l.Metric))
@@ -99,6 +107,14 @@ func familyOf(a netip.Addr) string {
 		return "ipv6"
 	}
 	return "ipv4"
+}
+
+func words(list []netip.Addr) string {
+	var texts []string
+	for _, a := range list {
+		texts = append(texts, a.String())
+	}
+	return strings.Join(texts, " ")
 }
 
 func text(a netip.Addr) string {

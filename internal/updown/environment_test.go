@@ -36,7 +36,7 @@ func westEast(t *testing.T) *ike.Conn {
 
 // The variables of freeswan.md 6.13, all of them.
 func TestEnvironment(t *testing.T) {
-	l := Link{Interface: "ipsec0", NextHop: netip.MustParseAddr("101.101.101.1"), SourceIP: netip.MustParseAddr("192.168.100.1"),
+	l := Link{Interface: "ipsec0", NextHop: netip.MustParseAddr("101.101.101.1"), Sources: []netip.Addr{netip.MustParseAddr("192.168.100.1")},
 		MTU: 1400, Metric: 5, Policy: "PSK+ENCRYPT+TUNNEL", PeerCA: "C=CH, CN=ca"}
 	want := []string{
 		"PLUTO_VERSION=1.1",
@@ -96,7 +96,7 @@ func TestPairs(t *testing.T) {
 		ts("fd02::7/128"),
 	}
 	var got []string
-	for _, env := range Environments(c, "route-client-v6", Link{SourceIP: netip.MustParseAddr("10.1.0.1")}) {
+	for _, env := range Environments(c, "route-client-v6", Link{Sources: []netip.Addr{netip.MustParseAddr("10.1.0.1")}}) {
 		got = append(got, values(env, "VERB", "MY_CLIENT", "PEER_CLIENT", "PEER_CLIENT_MASK", "PEER_PROTOCOL", "PEER_PORT", "MY_SOURCEIP", "CONN_CLIENTFAMILY", "NEXT_HOP"))
 	}
 	want := []string{
