@@ -52,7 +52,7 @@ func (d *Daemon) setKlipsDebug(words []string) error {
 
 // klipsf logs for one class of klipsdebug.
 func (d *Daemon) klipsf(class, format string, args ...any) {
-	if d.hand.debug[class] {
+	if d.hand.debug[class] && d.admit("klips:"+class) {
 		d.log.Info("klips_debug:" + class + ": " + fmt.Sprintf(format, args...))
 	}
 }

@@ -12,6 +12,8 @@ const (
 	maxProxies  = 256                    // addresses of one selector that proxy ARP answers for
 	filterShare = 4                      // transactions of the packet filter rest that many times as long as they take
 	maxLogLine  = 4096                   // octets of a log line
+	debugBurst  = 1000                   // lines of one class of debugging at once,
+	debugPerSec = 100                    // and a second
 	lockTries   = 20                     // for a daemon that is just ending
 	lockWait    = 100 * time.Millisecond
 )

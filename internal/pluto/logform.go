@@ -41,34 +41,6 @@ func (d *Daemon) logTable(a connection.Log) {
 	d.log.Log(context.Background(), level, text)
 }
 
-// debugAreas are the names of plutodebug= (freeswan.md 4.5).
-var debugAreas = []string{"raw", "crypt", "parsing", "emitting", "control", "lifecycle", "klips", "dns", "oppo", "controlmore", "pfkey", "private"}
-
-func (d *Daemon) setDebug(areas []string) {
-	clear(d.debug)
-	for _, a := range areas {
-		a = strings.TrimPrefix(a, "--debug-")
-		switch a {
-		case "none":
-			clear(d.debug)
-		case "all":
-			for _, a := range debugAreas {
-				d.debug[a] = true
-			}
-		default:
-			d.debug[a] = true
-		}
-	}
-	delete(d.debug, "private") // keys are never logged, whoever asks
-}
-
-// debugf logs for one area; such lines begin with "| ".
-func (d *Daemon) debugf(area, format string, args ...any) {
-	if d.debug[area] {
-		d.log.Info(fmt.Sprintf(format, args...))
-	}
-}
-
 // LogHandler writes records as lines of text: time, message, attributes. What
 // might end a line or fool a terminal is escaped, whoever sent it.
 type LogHandler struct {

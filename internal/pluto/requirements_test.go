@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"crypto/rsa"
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 	"sync"
@@ -263,4 +264,30 @@ func TestUniqueIDsOfTheFile(t *testing.T) {
 			synctest.Wait()
 		})
 	}
+}
+
+// R12.20: a class of debugging that somebody else can make talk is bounded, and
+// what it left out is counted; other classes are not affected.
+func TestDebuggingIsBounded(t *testing.T) {
+	inBubble(t, func(t *testing.T, p *pair) {
+		p.east.start(setup + "\tplutodebug=\"raw control\"\n" + tunnel("net", "auto=add"))
+		p.west.start(setup + tunnel("net", "auto=add"))
+		for i := range 5000 {
+			p.wires[0].Memory.SendIKE(netip.AddrPortFrom(westAddr, 500), netip.AddrPortFrom(eastAddr, 500), fmt.Appendf(nil, "no message of IKE %d", i))
+			synctest.Wait()
+		}
+		count := func() int { return strings.Count(p.east.log.String(), "| *received") }
+		if n := count(); n != debugBurst {
+			t.Errorf("%d lines of 5000 in a moment, not %d", n, debugBurst)
+		}
+		p.east.call(t.Context(), func() { p.east.debugf("control", "| something else") })
+		if !strings.Contains(p.east.log.String(), "| something else") {
+			t.Error("another class is silenced too")
+		}
+		time.Sleep(time.Second)
+		p.west.must(whack.OpUp, "net")
+		if n := count(); n <= debugBurst || !strings.Contains(p.east.log.String(), "| 4000 lines of debugging class raw were left out") {
+			t.Errorf("a second later: %d lines, and no word of those left out", n)
+		}
+	})
 }
