@@ -22,7 +22,6 @@ type ikeSA struct {
 	first   time.Time // of up of the first that this one has replaced, by rekeying
 	waiting []*conn   // connections whose Child SA it shall bring
 
-	surplus  bool      // it has carried a Child SA that both ends made twice
 	doomedAt time.Time // when it is to be deleted because another supersedes it
 	doomed   bool
 	refused  bool // by uniqueids=keep, as soon as it was up
@@ -129,7 +128,8 @@ func (t *Table) suitable(c *conn) *ikeSA {
 
 // fits reports whether c's peer is at the other end of sa, under the same
 // identities, proofs and algorithms: a connection with ike= of its own was not
-// meant to ride on whatever another has agreed to.
+// meant to ride on whatever another has agreed to, and one that must not go in
+// UDP cannot ride on one that does.
 func (sa *ikeSA) fits(c *conn) bool {
 	d := sa.conn
 	remote := d.Remote.ID
@@ -138,8 +138,8 @@ func (sa *ikeSA) fits(c *conn) bool {
 	}
 	return d.Version == c.Version && d.Local.Addr == c.Local.Addr && sa.peer == c.Remote.Addr &&
 		d.Local.Port == c.Local.Port && d.Remote.Port == c.Remote.Port && d.Local.ID == c.Local.ID &&
-		c.Remote.ID.Admits(remote) && c.Remote.Certs == d.Remote.Certs &&
-		d.FromPool == c.FromPool && slices.Equal(d.RequestIP, c.RequestIP) && slices.Equal(d.Local.Auth, c.Local.Auth) && slices.Equal(d.Remote.Auth, c.Remote.Auth) &&
+		c.Remote.ID.Admits(remote) && c.Remote.Certs == d.Remote.Certs && d.Local.EAPName == c.Local.EAPName &&
+		(d.Encap == ike.No) == (c.Encap == ike.No) && d.FromPool == c.FromPool && slices.Equal(d.RequestIP, c.RequestIP) && slices.Equal(d.Local.Auth, c.Local.Auth) && slices.Equal(d.Remote.Auth, c.Remote.Auth) &&
 		slices.EqualFunc(d.IKE, c.IKE, func(a, b suite.Proposal) bool { return a.String() == b.String() })
 }
 

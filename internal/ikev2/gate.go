@@ -266,9 +266,10 @@ func (g *Gate) note(now time.Time, in inbound, out []ike.Action, text string) []
 	return append(out, ike.Report{Peer: in.remote, Fact: ike.Note{Text: text}})
 }
 
-// answerLen is how long our answer to a greeting will be.
+// answerLen is how long our answer to a greeting will be. That we began it says
+// that no other connections need to be asked for.
 func answerLen(gr *greeting) int {
-	st := &step{SA: &SA{cfg: &Config{Rand: zeros{}}, conn: gr.conn, local: gr.in.local, remote: gr.in.remote, hs: &handshake{nr: make([]byte, nonceLen)}}}
+	st := &step{SA: &SA{cfg: &Config{Rand: zeros{}}, conn: gr.conn, began: true, local: gr.in.local, remote: gr.in.remote, hs: &handshake{nr: make([]byte, nonceLen)}}}
 	return len(st.initResponse(gr, make([]byte, gr.chosen.KE.Answer)))
 }
 

@@ -212,11 +212,14 @@ func TestAHBesideESP(t *testing.T) {
 	for _, ah := range []bool{false, true} {
 		p := newPair(t, 5)
 		withoutPFS(p)
-		second := *p.east.conns[0]
-		second.Name, second.ESP, second.Encap = "ah", suite.DefaultAH(false), ike.No
-		p.east.conns = append(p.east.conns, &second)
+		hosts := func(local, remote *node, l, r string) *ike.Conn {
+			c := connection("ah", local, remote, l, r)
+			c.ESP, c.PFS, c.Encap = suite.DefaultAH(false), false, ike.No
+			return c
+		}
+		p.east.conns = append(p.east.conns, hosts(p.east, p.west, "192.168.200.5/32", "192.168.100.5/32"))
 		if ah {
-			p.west.conns[0].ESP, p.west.conns[0].Encap = suite.DefaultAH(false), ike.No
+			p.west.conns[0] = hosts(p.west, p.east, "192.168.100.5/32", "192.168.200.5/32")
 		}
 		p.west.initiate()
 		p.settle()

@@ -39,6 +39,7 @@ func (s *step) natNotifiesOf(spiR uint64, local, remote netip.AddrPort) []wire.P
 	}
 }
 
+// forcesEncap reports whether we ask for ESP in UDP where there is no NAT.
 func (s *SA) forcesEncap() bool {
 	return s.conn == nil || ike.ForcesEncap(s.conn, s.cfg.PAD, s.began, s.local.Addr(), s.remote.Addr())
 }
