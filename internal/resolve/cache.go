@@ -1,0 +1,211 @@
+package resolve
+
+import (
+	"container/list"
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"cygnet/internal/dns"
+	"cygnet/internal/oe"
+)
+
+// Cache keeps the answers of a resolver: by TTL, negative ones too, failures
+// briefly (opportunistic.md 8.4, rule 7). A question is asked once however many
+// want to know, and goes on when they have left, so that a late answer serves
+// the next one. It is an oe.Resolver.
+//
+// A Secure positive answer is kept beyond its TTL while its signatures hold: it
+// stands in where the DNS does not answer or claims not to be signed any more
+// (4.1 row 10, 4.6, 6.4).
+type Cache struct {
+	r     oe.Resolver
+	now   func() time.Time
+	slots chan struct{} // one per question in flight
+
+	ctx    context.Context // of the questions; ends with Close
+	cancel context.CancelFunc
+	wg     sync.WaitGroup
+
+	mu      sync.Mutex
+	entries map[oe.Query]*list.Element // of *entry
+	byAge   *list.List                 // oldest first
+	flights map[oe.Query]*flight
+	closed  bool
+}
+
+type entry struct {
+	query  oe.Query
+	answer oe.Answer
+	kept   oe.Answer // the last Secure positive one
+}
+
+// flight is a question under way.
+type flight struct {
+	done   chan struct{}
+	answer oe.Answer
+}
+
+// rememberLimit is how long an answer is kept for want of a better one.
+const rememberLimit = 7 * 24 * time.Hour
+
+// ErrClosed is the error of a closed cache.
+var ErrClosed = errors.New("the resolver is closed")
+
+// NewCache returns a cache in front of r. now is the wall clock.
+func NewCache(r oe.Resolver, now func() time.Time) *Cache {
+	c := &Cache{
+		r: r, now: now, slots: make(chan struct{}, inFlight),
+		entries: map[oe.Query]*list.Element{}, byAge: list.New(), flights: map[oe.Query]*flight{},
+	}
+	c.ctx, c.cancel = context.WithCancel(context.Background())
+	return c
+}
+
+// Close ends what is under way and waits for it.
+func (c *Cache) Close() {
+	c.mu.Lock()
+	c.closed = true
+	c.mu.Unlock()
+	c.cancel()
+	c.wg.Wait()
+}
+
+// Lookup implements oe.Resolver.
+func (c *Cache) Lookup(ctx context.Context, name string, rrtype uint16) (oe.Answer, error) {
+	q := oe.Query{Name: dns.Canonical(name), Type: rrtype}
+	c.mu.Lock()
+	if a, ok := c.fresh(q); ok {
+		c.mu.Unlock()
+		return a, nil
+	}
+	f := c.flights[q]
+	if f == nil {
+		if c.closed {
+			c.mu.Unlock()
+			return oe.Answer{}, ErrClosed
+		}
+		f = &flight{done: make(chan struct{})}
+		c.flights[q] = f
+		c.wg.Go(func() { c.fly(q, f) })
+	}
+	c.mu.Unlock()
+	select {
+	case <-f.done:
+		return f.answer, nil
+	case <-ctx.Done():
+		return c.standIn(q, oe.Answer{Why: "no answer in time"}), ctx.Err()
+	}
+}
+
+// fly asks and stores. When all slots are taken it waits for one, which is a
+// part of the answer's time.
+func (c *Cache) fly(q oe.Query, f *flight) {
+	ctx, cancel := context.WithTimeout(c.ctx, lookupLimit)
+	defer cancel()
+	a := oe.Answer{Why: "too many questions at once"}
+	select {
+	case c.slots <- struct{}{}:
+		var err error
+		if a, err = c.r.Lookup(ctx, q.Name, q.Type); err != nil {
+			a = oe.Answer{Why: err.Error()}
+		}
+		<-c.slots
+	case <-ctx.Done():
+	}
+	c.mu.Lock()
+	f.answer = c.store(q, a)
+	delete(c.flights, q)
+	c.mu.Unlock()
+	close(f.done)
+}
+
+// fresh returns an answer that has not run out.
+func (c *Cache) fresh(q oe.Query) (oe.Answer, bool) {
+	if el := c.entries[q]; el != nil {
+		e := el.Value.(*entry)
+		return e.answer, c.now().Before(e.answer.Expires)
+	}
+	return oe.Answer{}, false
+}
+
+// store keeps an answer and returns the one to use.
+func (c *Cache) store(q oe.Query, a oe.Answer) oe.Answer {
+	now := c.now()
+	switch a.Security {
+	case oe.Bogus:
+		a.Expires = now.Add(bogusTTL)
+	case oe.Indeterminate:
+		a.Expires = now.Add(errorTTL)
+	}
+	e := &entry{query: q}
+	if old := c.entries[q]; old != nil {
+		e.kept = old.Value.(*entry).kept
+		c.drop(old)
+	}
+	switch {
+	case a.Security == oe.Secure && a.Found:
+		e.kept = a
+		if limit := now.Add(rememberLimit); e.kept.ProofEnd.After(limit) {
+			e.kept.ProofEnd = limit
+		}
+	case a.Security == oe.Secure: // proven to be gone
+		e.kept = oe.Answer{}
+	}
+	e.answer = e.standIn(a, now)
+	c.entries[q] = c.byAge.PushBack(e)
+	for len(c.entries) > maxEntries {
+		c.drop(c.byAge.Front())
+	}
+	return e.answer
+}
+
+func (c *Cache) drop(el *list.Element) {
+	delete(c.entries, el.Value.(*entry).query)
+	c.byAge.Remove(el)
+}
+
+func (c *Cache) standIn(q oe.Query, a oe.Answer) oe.Answer {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if el := c.entries[q]; el != nil {
+		return el.Value.(*entry).standIn(a, c.now())
+	}
+	return a
+}
+
+// standIn is the kept answer where a says nothing, or says that the name is not
+// signed although it was; but never beyond its signatures (rule 8), and never
+// against a proof or a forgery, which have their own answers.
+func (e *entry) standIn(a oe.Answer, now time.Time) oe.Answer {
+	if a.Security != oe.Indeterminate && a.Security != oe.Insecure || !now.Before(e.kept.ProofEnd) {
+		return a
+	}
+	kept := e.kept
+	kept.Why = "remembered, for now: " + a.Why
+	if a.Security == oe.Insecure {
+		kept.Why = "remembered, for now the answer is not protected by DNSSEC"
+	}
+	kept.Expires = now.Add(errorTTL)
+	return kept
+}
+
+// Forget drops what is known of a name, and of everything if name is empty: a
+// key was changed a moment ago, or another network was joined.
+func (c *Cache) Forget(name string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for el := c.byAge.Front(); el != nil; el = el.Next() {
+		if e := el.Value.(*entry); name == "" || e.query.Name == dns.Canonical(name) {
+			e.answer.Expires = time.Time{} // the kept answer stays, for want of a better one
+		}
+	}
+}
+
+// Len is how many answers are kept.
+func (c *Cache) Len() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.entries)
+}
