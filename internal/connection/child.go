@@ -78,7 +78,11 @@ func (t *Table) childUp(r ike.Report, c *conn, up ike.ChildUp) {
 	if sa := t.ikeBySerial(up.IKE); sa != nil {
 		t.assign(c, sa.up)
 	}
-	t.enroute(c)
+	if c.flow != nil {
+		t.tunnelUp(c)
+	} else {
+		t.enroute(c)
+	}
 	t.checkSurplus(c)
 	t.release(c, nil)
 }
@@ -145,8 +149,8 @@ func (c *conn) surplus() *child {
 
 func (ch *child) low() ipsec.SPI { return min(ch.up.In.SPI, ch.up.Out.SPI) }
 
-// dropSurplus deletes a surplus pair, and its IKE SA too if that serves for
-// nothing else and is not the only one with its peer.
+// dropSurplus deletes a surplus pair, or its IKE SA if that serves for nothing
+// else and is not the only one with its peer.
 func (t *Table) dropSurplus(c *conn, ch *child) {
 	if c.surplus() != ch { // not any more
 		t.checkSurplus(c)
@@ -154,19 +158,15 @@ func (t *Table) dropSurplus(c *conn, ch *child) {
 	}
 	t.log(c.Conn, fmt.Sprintf("both ends initiated at once: deleting the surplus Child SA #%d", ch.serial))
 	ch.closing = true
-	if sa := t.ikeBySerial(ch.ike); sa != nil {
-		sa.surplus = true
-		if t.dropIdle(sa) {
-			return
-		}
+	if sa := t.ikeBySerial(ch.ike); sa == nil || !t.dropIdle(sa) {
+		t.do(ToMachine{ch.ike, ike.Delete{Child: ch.serial}})
 	}
-	t.do(ToMachine{ch.ike, ike.Delete{Child: ch.serial}})
 }
 
-// dropIdle deletes an IKE SA that has carried a surplus pair, once it carries
-// nothing else and is not the only one with its peer.
+// dropIdle deletes an IKE SA that carries nothing any more and is not the only
+// one with its peer.
 func (t *Table) dropIdle(sa *ikeSA) bool {
-	if !sa.surplus || sa.doomed || sa.up == nil || t.used(sa) || !t.suitableBut(sa) {
+	if sa.doomed || sa.up == nil || t.used(sa) || !t.suitableBut(sa) {
 		return false
 	}
 	sa.doomed = true
@@ -236,6 +236,10 @@ func (t *Table) childDown(serial uint32, down ike.ChildDown) {
 	}
 	if len(c.children) > 0 {
 		t.checkSurplus(c)
+		return
+	}
+	if c.Stranger != nil {
+		t.tunnelDown(c)
 		return
 	}
 	t.callDown(c)

@@ -68,11 +68,14 @@ func (t *Table) ikeUp(r ike.Report, c *conn, up ike.IKEUp) {
 		return
 	}
 	t.supersede(sa)
+	if sa.conn.Stranger != nil {
+		t.guardIdle(sa, strangerVain)
+	}
 }
 
 // succeed moves what rides on old to its successor.
 func (t *Table) succeed(old, sa *ikeSA) {
-	sa.conn, sa.peer, sa.ours, sa.surplus = old.conn, old.peer, old.ours, old.surplus
+	sa.conn, sa.peer, sa.ours = old.conn, old.peer, old.ours
 	sa.first = old.first
 	sa.waiting = append(sa.waiting, old.waiting...)
 	for _, c := range old.waiting {

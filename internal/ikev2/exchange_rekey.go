@@ -264,8 +264,15 @@ func (s *step) startSuccessor() {
 	s.tellSuccessor(ev)
 }
 
-// tellSuccessor leaves ev for the successor, and has its Deadline read anew.
+// tellSuccessor leaves ev for the successor, and has its Deadline read anew. One
+// that has ended before is not brought back.
 func (s *step) tellSuccessor(ev ike.Event) {
+	if s.successor.state == stateDead {
+		if add, ok := ev.(ike.AddChild); ok {
+			s.reportOf(add.Conn, s.serial, ike.Failed{Why: &ike.Failure{Reason: ike.ReasonDeleted, Why: "the IKE SA has ended"}})
+		}
+		return
+	}
 	s.successor.inbox = append(s.successor.inbox, ev)
 	s.successor.kick = s.now
 	s.emit(ike.Adopt{Machine: s.successor})
