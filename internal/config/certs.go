@@ -75,6 +75,10 @@ func (f *File) Certificates() []string {
 	return names
 }
 
+func usesCert(methods []ike.AuthMethod) bool {
+	return slices.Contains(methods, ike.AuthPubkey) || slices.Contains(methods, ike.AuthEAPTLS)
+}
+
 // certificates checks what a conn says of X.509 against the rest of it.
 func (k *checker) certificates() *Problem {
 	for _, s := range k.sides() {
@@ -85,7 +89,7 @@ func (k *checker) certificates() *Problem {
 			return k.problem(s.name+"ca", fmt.Sprintf("%sca=%%same, but the other end has no certificate", s.name), "name the CA")
 		case s.Cert.File != "" && len(s.Given()) > 0:
 			return k.problem(s.name+"cert", fmt.Sprintf("both %scert and %srsasigkey give a key", s.name, s.name), "leave one of them out")
-		case s.Cert.File != "" && len(k.AuthBy) > 0 && !slices.Contains(k.AuthBy, ike.AuthPubkey) && !slices.Contains(s.Auth, ike.AuthPubkey):
+		case s.Cert.File != "" && len(k.AuthBy) > 0 && !usesCert(k.AuthBy) && !usesCert(s.Auth):
 			k.warn(s.name+"cert", "the certificate is not used: authby= does not allow public keys", "write authby=rsasig")
 		}
 	}

@@ -35,6 +35,9 @@ func describeSecret(e Secret) string {
 		words = []string{"everybody"}
 	}
 	what := fmt.Sprintf("PSK %q", e.PSK.Bytes())
+	if e.Kind == SecretEAP {
+		words, what = e.Users, fmt.Sprintf("EAP %q", e.Password.Bytes())
+	}
 	if e.Kind == SecretPrivate {
 		what = rawkey.Describe(e.Private.Signer().Public()) + " " + e.Comment
 	}

@@ -175,9 +175,10 @@ func (s *step) delete(ev ike.Delete) {
 		s.close(nil)
 	case stateAuthI: // the peer may hold this IKE SA for established
 		s.failed(deleted)
+		clear(s.jobs) // what they bring belongs to the handshake
 		s.hs = nil
 		s.bye(0)
-	case stateNew, stateKeyI, stateInitI, stateMidI, stateKeyR, stateInitR, stateAuthR:
+	case stateNew, stateKeyI, stateInitI, stateMidI, stateKeyR, stateInitR, stateAuthR, stateEAPR:
 		s.fail(deleted)
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"cygnet/internal/ike"
 	"cygnet/internal/ikev2/wire"
 	"cygnet/internal/ipsec"
+	"cygnet/internal/pki/pkitest"
 	"cygnet/internal/suite"
 )
 
@@ -29,7 +30,7 @@ func digest(s *SA) string {
 				return
 			}
 			switch v.Type() {
-			case reflect.TypeFor[*SA](), reflect.TypeFor[*handshake](), reflect.TypeFor[*pending](), reflect.TypeFor[*child](),
+			case reflect.TypeFor[*SA](), reflect.TypeFor[*handshake](), reflect.TypeFor[*eapRun](), reflect.TypeFor[*pending](), reflect.TypeFor[*child](),
 				reflect.TypeFor[*offer](), reflect.TypeFor[*rival](), reflect.TypeFor[*createTask](), reflect.TypeFor[*rekeyTask](),
 				reflect.TypeFor[*deleteTask](), reflect.TypeFor[*expected](), reflect.TypeFor[*moveTask](), reflect.TypeFor[*pathTask](), reflect.TypeFor[*followUps](), reflect.TypeFor[*byeTask](), reflect.TypeFor[*probeTask](), reflect.TypeFor[*ike.Failure]():
 				seen[v.Pointer()] = true
@@ -145,6 +146,13 @@ func inState(t *testing.T, st state) (*pair, *node, *SA) {
 		deliver()
 		p.east.holdJobs = true
 		deliver()
+		east()
+	case stateEAPR:
+		useEAP(p, pkitest.Root(t, pkitest.Spec{Subject: "CN=Root"}), ike.AuthEAPMSCHAPv2)
+		p.west.initiate()
+		for range 3 {
+			deliver()
+		}
 		east()
 	case stateUp:
 		p.up()
