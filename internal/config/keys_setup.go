@@ -20,6 +20,7 @@ func newSetup(d Dialect) Setup {
 		Syslog: "daemon.error", AllowLegacy: true, AllowManual: true,
 		IKEPort: 500, NATPort: 4500, KeepAlive: 20 * time.Second,
 		ShuntLifetime: 15 * time.Minute, Helpers: -1, LogTime: true, FetchWait: 2 * time.Second,
+		DNS: newDNS(),
 	}
 	if d == Dialect1 {
 		s.Interfaces, s.PlutoWait, s.UniqueIDs, s.RPFilter = nil, true, UniqueNo, -1
@@ -32,7 +33,7 @@ const (
 )
 
 // setupKeys are the parameters of config setup, freeswan.md 2.7, 2.11, 2.12.
-var setupKeys = []keyword[Setup]{
+var setupKeys = append([]keyword[Setup]{
 	{name: "interfaces", kind: "%defaultroute, %none or a list of ipsecN=device", def: "%defaultroute",
 		doc: "Which physical devices the virtual ones guard.", field: interfacesField},
 	{name: "interfaces-optional", kind: "yes or no", def: "yes", doc: "Devices may be absent at start and come later; no: then the start fails.", field: yesNo(func(s *Setup) *bool { return &s.MayBeAbsent })},
@@ -115,18 +116,10 @@ var setupKeys = []keyword[Setup]{
 	setupOption("xfrmlifetime", "duration", "", "Lifetime of kernel acquires.", harmless, "there is no kernel data plane"),
 	setupOption("expire-shunt-interval", "duration", "", "How often failed destinations are looked at.", harmless, noOE),
 	setupOption("charondebug", "list", "", "strongSwan's log levels.", harmless, "use plutodebug"),
-	setupOption("resolver", "address", "", "DNS resolver to ask.", harmless, noOE),
-	setupOption("resolver-trust", "yes or no", "no", "Trust the resolver's own validation.", harmless, noOE),
-	setupOption("dnssec", "word", "", "Which DNS answers may give keys.", harmless, noOE, "dnssec-enable"),
-	setupOption("dnssec-rootkey-file", "file", "", "Root of DNSSEC trust.", harmless, noOE),
-	setupOption("dnssec-anchors", "file", "", "Other roots of DNSSEC trust.", harmless, noOE),
 	setupOption("policy-names", "yes or no", "no", "Names in policy group files.", harmless, noOE),
 	setupOption("oe-stop", "word", "", "What becomes of OE policies at stop.", harmless, noOE),
-	setupOption("oe-rsa-max", "number", "4096", "Longest RSA key of a stranger.", harmless, noOE),
 	setupOption("oe-mark", "word", "", "Mark of OE traffic.", harmless, noOE),
-	setupOption("oe-legacy-txt", "yes or no", "yes", "Read TXT records.", harmless, noOE),
-	setupOption("oe-legacy-key", "yes or no", "no", "Read KEY records.", harmless, noOE),
-}
+}, dnsKeys...)
 
 func setupOption(name, kind, def, doc string, u use, why string, aliases ...string) keyword[Setup] {
 	return keyword[Setup]{name: name, aliases: aliases, kind: kind, def: def, doc: doc, use: u, why: why,

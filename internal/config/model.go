@@ -142,6 +142,8 @@ type Setup struct {
 	ShuntLifetime time.Duration
 	Helpers       int // crypto workers; -1: as many as processors
 
+	DNS DNS
+
 	Options map[string]string // keywords of later work, which have no type yet
 }
 
