@@ -69,11 +69,11 @@ func (d *Daemon) applyByHand(t manual.Table, c manual.Change) error {
 		return planeError{err}
 	}
 	d.setRoutes()
-	d.follow()
 	for _, id := range c.Delete {
 		d.removeSA(id)
 		d.klipsf("spi", "%s is deleted", id)
 	}
+	d.follow()
 	for _, s := range c.Scripts {
 		d.runScript(s)
 	}

@@ -50,6 +50,9 @@ func (d *Daemon) filterState() firewall.State {
 	slices.Sort(s.Devices)
 	spd := d.hand.table.Merge(d.table.Policies())
 	guarded := firewall.FromSPD(spd, func(p ipsec.Policy) bool { return p.Action != ipsec.Pass })
+	if len(guarded) > 0 {
+		guarded = append(bare(d.o.Plane.SAs()), guarded...)
+	}
 	if !d.file.Setup.InboundClear {
 		s.Inbound = guarded
 	}
