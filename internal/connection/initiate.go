@@ -25,6 +25,8 @@ type ikeSA struct {
 	doomedAt time.Time // when it is to be deleted because another supersedes it
 	doomed   bool
 	refused  bool // by uniqueids=keep, as soon as it was up
+
+	idle alarm // of one with a stranger, when it shall end if nothing rides on it
 }
 
 // bringUp initiates all that a name means.
@@ -136,7 +138,7 @@ func (sa *ikeSA) fits(c *conn) bool {
 	if sa.up != nil {
 		remote = sa.up.RemoteID
 	}
-	return d.Version == c.Version && d.Local.Addr == c.Local.Addr && sa.peer == c.Remote.Addr &&
+	return sa.sharesStrangers(c) && d.Version == c.Version && d.Local.Addr == c.Local.Addr && sa.peer == c.Remote.Addr &&
 		d.Local.Port == c.Local.Port && d.Remote.Port == c.Remote.Port && d.Local.ID == c.Local.ID &&
 		c.Remote.ID.Admits(remote) && c.Remote.Certs == d.Remote.Certs && d.Local.EAPName == c.Local.EAPName &&
 		(d.Encap == ike.No) == (c.Encap == ike.No) && d.FromPool == c.FromPool && slices.Equal(d.RequestIP, c.RequestIP) && slices.Equal(d.Local.Auth, c.Local.Auth) && slices.Equal(d.Remote.Auth, c.Remote.Auth) &&
@@ -167,6 +169,9 @@ func (t *Table) started(e Started) {
 
 // acquire initiates the connection whose trap a packet has met.
 func (t *Table) acquire(e Acquire) {
+	if t.opportune(e) {
+		return
+	}
 	for _, c := range t.conns {
 		if c.key().owner() != e.Owner {
 			continue
@@ -192,6 +197,10 @@ func (t *Table) acquire(e Acquire) {
 func (t *Table) attemptFailed(c *conn, why *ike.Failure) {
 	c.leave()
 	c.last = why
+	if c.flow != nil {
+		t.attemptOver(c, why)
+		return
+	}
 	if !c.state.Negotiating() {
 		return
 	}
@@ -277,5 +286,6 @@ func (t *Table) cancel(c *conn) {
 
 // forget drops the record of an IKE SA.
 func (t *Table) forget(sa *ikeSA) {
+	t.oe.alarms.set(&sa.idle, time.Time{})
 	t.ikes = slices.DeleteFunc(t.ikes, func(x *ikeSA) bool { return x == sa })
 }

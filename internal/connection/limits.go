@@ -32,3 +32,50 @@ const (
 	// A user who asked for down waits at most this long for the SAs to go.
 	downWait = 3 * time.Second
 )
+
+// Limits of opportunistic encryption, opportunistic.md 4.7 and 10.8.
+const (
+	// The DNS resolver loses half of what is asked beyond this many at once.
+	maxLookups = 64
+	// Flows that wait for the DNS or a gateway; all flows; those with anonymous
+	// peers.
+	maxWaiting = 4096
+	maxFlows   = 65536
+	maxAnon    = 1024
+	// Negotiations with gateways at once, and of those with one network.
+	maxNegotiations = 256
+	maxPerNet       = 8
+	// Gateways that are tried for one flow, and where the alternative is to
+	// pass in the clear.
+	maxGateways    = 16
+	maxGatewaysLax = 3
+	// A gateway that has not answered by then gets company.
+	nextGateway = time.Second
+	// New flows of sources that are not ours: forged ones come in floods.
+	newFlowRate  = 200
+	newFlowBurst = 1000
+	// Failures and good answers are remembered for so many destinations, and
+	// answers for so long.
+	maxRemembered = 100_000
+	rememberMost  = 7 * 24 * time.Hour
+	// What the DNS proves is good for a minute at least, lest tunnels flap; when
+	// it does not answer, it is asked again after reproveAgain.
+	leastProof   = time.Minute
+	reproveAgain = 30 * time.Second
+	// When a new tunnel is first looked at, to see whether it is used.
+	firstLook = time.Minute
+	// What comes in the clear is accepted so long after a tunnel is up, where the
+	// group lets it pass at all: the peer may not have switched yet.
+	clearGrace = 10 * time.Second
+	// A flow that a peer was granted comes up by then, or never.
+	grantTime = 10 * time.Second
+	// An IKE SA with a stranger ends so long after its last Child SA, and one
+	// that never had one sooner.
+	strangerIdle = 10 * time.Minute
+	strangerVain = 30 * time.Second
+	// For the question about ourselves, and before it is asked again.
+	selfTimeout = 10 * time.Second
+	selfRetry   = 30 * time.Second
+	// Lines about entries that take traffic out of connections.
+	maxWarnings = 100
+)

@@ -176,7 +176,7 @@ func (d *Description) fill(c *config.Conn, f *Facts, local, remote end) error {
 	if k.Local.ID.Kind == ike.IDNone && !local.addr.IsUnspecified() {
 		k.Local.ID = addressID(local.addr)
 	}
-	k.Remote.Keys = remote.Given()
+	k.Remote.Keys, k.Remote.DNS = remote.Given(), remote.AsksDNS(local.End)
 	k.Local.Certs, k.Remote.Certs = f.certs(local, remote), f.certs(remote, local)
 	eapNames(c, k)
 	d.Unique = f.unique(k)

@@ -41,15 +41,15 @@ func (t *Table) Speaks(version uint8) bool {
 
 // Between implements ike.PAD.
 func (t *Table) Between(local, remote netip.Addr) []*ike.Conn {
-	return t.candidates(local, remote, func(*conn) bool { return true })
+	return t.withStrangers(local, remote, t.candidates(local, remote, func(*conn) bool { return true }))
 }
 
 // Identified implements ike.PAD.
 func (t *Table) Identified(local, remote netip.Addr, peer, want ike.ID) []*ike.Conn {
-	return t.candidates(local, remote, func(c *conn) bool {
+	return t.withStrangers(local, remote, t.candidates(local, remote, func(c *conn) bool {
 		return c.Remote.ID.Admits(peer) &&
 			(want.Kind == ike.IDNone || c.Local.ID.Equal(want))
-	})
+	}))
 }
 
 // candidates lists the connections that a peer may mean: fixed peers in order
@@ -57,7 +57,7 @@ func (t *Table) Identified(local, remote netip.Addr, peer, want ike.ID) []*ike.C
 func (t *Table) candidates(local, remote netip.Addr, admit func(*conn) bool) []*ike.Conn {
 	var found []*conn
 	for _, c := range t.conns {
-		if c.base != nil || !c.Oriented || !c.Negotiable() || c.Local.Addr != local {
+		if c.base != nil || !c.Oriented || !c.Negotiable() || c.Local.Addr != local || c.Stranger != nil {
 			continue
 		}
 		if !c.Template && c.Remote.Addr != remote || c.Template && c.Remote.Addr.Is4() != remote.Is4() {
@@ -137,7 +137,7 @@ func (t *Table) Siblings(conn *ike.Conn) []*ike.Conn {
 		list = append(list, conn)
 	}
 	for _, x := range slices.Clone(t.conns) {
-		if x.Conn == conn || x.base != nil || !x.Oriented || !x.Negotiable() || !related(conn, x) {
+		if x.Stranger != nil || x.Conn == conn || x.base != nil || !x.Oriented || !x.Negotiable() || !related(conn, x) {
 			continue
 		}
 		if x.Template {
@@ -156,7 +156,7 @@ func (t *Table) Siblings(conn *ike.Conn) []*ike.Conn {
 func related(c *ike.Conn, x *conn) bool {
 	return x.Version == c.Version && x.Local.Addr == c.Local.Addr && x.Local.ID == c.Local.ID &&
 		(x.Template && x.Remote.Addr.Is4() == c.Remote.Addr.Is4() || x.Remote.Addr == c.Remote.Addr) &&
-		(x.Remote.ID.Admits(c.Remote.ID) || c.Remote.ID.Kind == ike.IDNone) && x.Remote.Certs == c.Remote.Certs &&
+		(x.Remote.ID.Admits(c.Remote.ID) || c.Remote.ID.Kind == ike.IDNone) && x.Remote.Certs == c.Remote.Certs && x.Remote.EAPName == c.Remote.EAPName &&
 		slices.Equal(x.Local.Auth, c.Local.Auth) && slices.Equal(x.Remote.Auth, c.Remote.Auth)
 }
 

@@ -30,7 +30,7 @@ func (t *Table) settleSPD() {
 }
 
 func samePolicy(a, b ipsec.Policy) bool {
-	return a.Selector == b.Selector && a.Action == b.Action && a.Owner == b.Owner && slices.Equal(a.Bundle, b.Bundle)
+	return a.Selector == b.Selector && a.Action == b.Action && a.Owner == b.Owner && a.ClearIn == b.ClearIn && slices.Equal(a.Bundle, b.Bundle)
 }
 
 // claim is one policy that a connection would like, and its right to it.
@@ -56,7 +56,7 @@ func (t *Table) desired() []ipsec.Policy {
 	for i, c := range claims {
 		list[i] = c.Policy
 	}
-	return list
+	return t.merged(list)
 }
 
 // compareSeniority puts the earlier connection first; of two peers with an
@@ -78,7 +78,7 @@ func (t *Table) claims(c *conn) []claim {
 	add := func(s ipsec.Selector, a ipsec.Action, bundle []ipsec.SAID) {
 		if !seen[s] {
 			seen[s] = true
-			list = append(list, claim{ipsec.Policy{Selector: s, Action: a, Bundle: bundle, Owner: c.key().owner()}, c})
+			list = append(list, claim{ipsec.Policy{Selector: s, Action: a, Bundle: bundle, Owner: c.key().owner(), ClearIn: t.clearIn(c)}, c})
 		}
 	}
 	if ch := c.using(); c.state == Erouted && ch != nil {
@@ -112,7 +112,7 @@ func (t *Table) desiredRoutes() []KernelRoute {
 	}
 	var wants []want
 	for _, c := range t.conns {
-		if !c.state.Routed() {
+		if !c.state.Routed() || c.Stranger != nil { // the routes of groups carry those
 			continue
 		}
 		for _, r := range c.Routes() {
@@ -127,5 +127,8 @@ func (t *Table) desiredRoutes() []KernelRoute {
 	for _, w := range wants {
 		list = append(list, w.KernelRoute)
 	}
-	return list
+	if t.oe.rules == nil {
+		return list
+	}
+	return mergeRoutes(list, t.oe.rules.routes)
 }

@@ -9,6 +9,7 @@ import (
 
 	"cygnet/internal/ike"
 	"cygnet/internal/ipsec"
+	"cygnet/internal/oe"
 )
 
 // Table holds all connections. The zero value is not ready: use NewTable.
@@ -24,6 +25,8 @@ type Table struct {
 	policies []ipsec.Policy // as last told
 	routes   []KernelRoute
 	dirty    bool // states or children have changed since
+
+	oe opportunism
 
 	// Of the current Step.
 	now    time.Time
@@ -66,6 +69,9 @@ type conn struct {
 	children     []*child     // oldest first
 	last         *ike.Failure // of the newest failed attempt
 	scriptUp     bool         // its updown command was called with up, and not yet with down
+
+	flow  *flow    // of an opportunistic connection that negotiates for one, or serves it
+	level oe.Level // that its peer is authenticated with
 
 	stranded  bool        // our address is gone; see reorient
 	adrift    bool        // it is gone too, but the SAs are spared; see drift
@@ -116,6 +122,14 @@ func (t *Table) Step(now time.Time, ev Event, out []Action) []Action {
 		t.reorient(e)
 	case UpdownDone:
 		t.updownDone(e)
+	case Regroup:
+		t.regroup(e)
+	case Found:
+		t.found(e)
+	case Used:
+		t.wasUsed(e)
+	case Flush:
+		t.flush(e)
 	case TimeUp:
 	}
 	t.due()
@@ -148,6 +162,7 @@ func (t *Table) Deadline() time.Time {
 	for _, w := range t.waiters {
 		sooner(w.until)
 	}
+	sooner(t.oe.alarms.first())
 	return first
 }
 
@@ -180,6 +195,9 @@ func (t *Table) due() {
 			t.finish(w, nil)
 		}
 	}
+	for a := t.oe.alarms.due(t.now); a != nil; a = t.oe.alarms.due(t.now) {
+		a.ring()
+	}
 }
 
 func (t *Table) do(a Action) { t.out = append(t.out, a) }
@@ -205,7 +223,7 @@ func (t *Table) find(k key) *conn {
 func (t *Table) named(name string) []*conn {
 	var list []*conn
 	for _, c := range t.conns {
-		if c.Name == name || c.Alias == name {
+		if c.Stranger == nil && (c.Name == name || c.Alias == name) {
 			list = append(list, c)
 		}
 	}

@@ -103,6 +103,7 @@ type Policy struct {
 	Action   Action
 	Bundle   []SAID // Protect only: innermost first, MaxBundle at most, to one destination
 	Owner    string // connection (instance) that wanted it, for reports and Acquire
+	ClearIn  bool   // what arrives in the clear the other way round is accepted, whatever the action
 }
 
 // Usage is what an SA has carried.

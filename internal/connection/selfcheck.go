@@ -1,0 +1,127 @@
+package connection
+
+import (
+	"crypto"
+	"fmt"
+	"net/netip"
+	"slices"
+	"time"
+
+	"cygnet/internal/config"
+	"cygnet/internal/oe"
+	"cygnet/internal/rawkey"
+)
+
+// selfCheck is what the DNS says about one of our own addresses: whether we are
+// published there, with a key that we have (opportunistic.md 4.2). With oe=auto
+// that decides whether there is opportunistic encryption at all (section 13).
+type selfCheck struct {
+	self
+	asked  *lookup
+	answer bool // there was one
+	said   string
+	again  alarm
+}
+
+// selfOf is who we are to the strangers of a group.
+func (t *Table) selfOf(g *Group) self {
+	s := self{addr: g.Local.Addr}
+	if c := t.oe.selves[s.addr]; c != nil {
+		s.key = c.key
+	}
+	s.null = g.OE.Identity == config.OEIdentityNull
+	return s
+}
+
+// modeOf is oe= as it is in force for a group.
+func (t *Table) modeOf(g *Group) config.OEMode {
+	if t.oe.Mode != config.OEAuto {
+		return t.oe.Mode
+	}
+	if c := t.oe.selves[g.Local.Addr]; c != nil && c.published() {
+		return config.OEYes
+	}
+	return config.OENo
+}
+
+// checkSelves asks about the addresses of all groups, those of them that are new.
+// Without a key of our own there is nothing to ask.
+func (t *Table) checkSelves() {
+	o := &t.oe
+	want := map[netip.Addr]bool{}
+	for _, g := range o.List {
+		if !g.Opportunistic() || o.Mode == config.OENo || want[g.Local.Addr] {
+			continue
+		}
+		want[g.Local.Addr] = true
+		s := o.selves[g.Local.Addr]
+		if s == nil {
+			s = &selfCheck{self: self{addr: g.Local.Addr}}
+			s.again.ring = func() { t.checkSelf(s) }
+			o.selves[s.addr] = s
+		}
+		t.checkSelf(s)
+	}
+	for addr, s := range o.selves {
+		if !want[addr] {
+			t.unask(s.asked)
+			o.alarms.set(&s.again, time.Time{})
+			delete(o.selves, addr)
+		}
+	}
+}
+
+// checkSelf asks about one address. What was known stays known until the answer
+// is there.
+func (t *Table) checkSelf(s *selfCheck) {
+	o := &t.oe
+	t.unask(s.asked)
+	o.alarms.set(&s.again, time.Time{})
+	if len(o.Own) == 0 {
+		t.learnSelf(s, oe.Finding{Why: "this machine has no key of its own; `ipsec newhostkey' makes one"})
+		return
+	}
+	s.asked = t.ask(oe.KeysOfAddr(s.addr, o.DNS), false, selfTimeout, func(f oe.Finding) {
+		s.asked = nil
+		t.learnSelf(s, f)
+		t.recompile()
+	})
+}
+
+func (t *Table) learnSelf(s *selfCheck, f oe.Finding) {
+	o := &t.oe
+	had := s.key
+	key := o.ownKey(f)
+	switch {
+	case key == nil && f.Cause == oe.CauseDNS && had != nil && slices.ContainsFunc(o.Own, func(k crypto.PublicKey) bool { return rawkey.Equal(k, had.Key) }):
+		o.alarms.set(&s.again, t.now.Add(selfRetry)) // the DNS is silent: what was published still is
+		return
+	case key != nil:
+		o.alarms.set(&s.again, atLeast(t.now.Add(leastProof), f.Expires))
+	case len(o.Own) > 0:
+		o.alarms.set(&s.again, t.now.Add(selfRetry))
+	}
+	s.key, s.answer = key, true
+	t.saySelf(s, f)
+}
+
+// saySelf says once what was found.
+func (t *Table) saySelf(s *selfCheck, f oe.Finding) {
+	var line string
+	switch {
+	case s.key != nil:
+		line = fmt.Sprintf("opportunistic encryption: the DNS has our key for %s", s.addr)
+	case t.oe.Mode == config.OEAuto:
+		why := f.Why
+		if f.Cause == oe.CauseNone && len(f.Offers) > 0 {
+			why = "the key in the DNS is none of ours"
+		}
+		line = fmt.Sprintf("opportunistic encryption is idle on %s: %s (`ipsec showhostkey --ipseckey --gateway %s' prints the record to publish)", s.addr, why, s.addr)
+	default:
+		line = fmt.Sprintf("opportunistic encryption on %s is anonymous: %s", s.addr, f.Why)
+	}
+	if s.said != line {
+		s.said = line
+		t.log(nil, line)
+	}
+}
