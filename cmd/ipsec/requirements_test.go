@@ -91,3 +91,55 @@ func TestShowhostkeyTXT(t *testing.T) {
 		t.Errorf("joined, the strings are %.60q, and the key is %.60q", whole, key)
 	}
 }
+
+// R6.1: whatever looks at the configuration shows none of the private half of
+// the host key, nor of the secrets: not the reports for others' eyes, not the
+// checks, not the complaints about a broken file.
+func TestNoCommandShowsSecrets(t *testing.T) {
+	conf := gateway(t)
+	if r := runIpsec(t, "newhostkey", "--bits", "2048", "--hostname", "west"); r.code != 0 {
+		t.Fatal(r.err)
+	}
+	const psk, manual = "a shared secret that is nobody's business", "0x5a31c0ffee5a31c0ffee5a31c0ffee5a"
+	file := filepath.Join(conf, "ipsec.secrets")
+	secrets, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	hidden := []string{psk, manual, manual[2:]}
+	for _, m := range regexp.MustCompile(`(?:PrivateExponent|Prime1|Prime2|Exponent1|Exponent2|Coefficient): 0x([0-9a-f]{32})`).FindAllSubmatch(secrets, -1) {
+		hidden = append(hidden, string(m[1]))
+	}
+	if len(hidden) != 9 {
+		t.Fatalf("%d private fields found", len(hidden))
+	}
+	write := func(name, text string) {
+		if err := os.WriteFile(filepath.Join(conf, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	sound := "version 2.0\nconn c\n\tauthby=secret|rsasig\n\tleft=192.0.2.1\n\tright=198.51.100.1\n\tauto=add\n" +
+		"conn m\n\tleft=192.0.2.1\n\tright=198.51.100.1\n\tspi=0x200\n\tesp=aes128-sha1\n\tespenckey=" + manual + "\n\tespauthkey=" + manual + "00000000\n"
+	full := string(secrets) + "192.0.2.1 198.51.100.1 : PSK \"" + psk + "\"\n"
+	for name, files := range map[string][2]string{
+		"sound":             {sound, full},
+		"secrets broken":    {sound, strings.Replace(full, "Prime1: 0x", "Prime1: 0x00", 1) + "192.0.2.1 : PSK \"" + psk + "\n"},
+		"secrets, no colon": {sound, full + "192.0.2.1 198.51.100.1 PSK \"" + psk + "\"\n"},
+		"key too long":      {strings.Replace(sound, manual+"\n", manual+manual[2:]+"\n", 1), full},
+		"key misspelt":      {strings.Replace(sound, "espenckey=", "espenkey=", 1), full},
+	} {
+		write("ipsec.conf", files[0])
+		write("ipsec.secrets", files[1])
+		for _, line := range []string{
+			"showhostkey --left", "showhostkey --right", "showhostkey --key", "showhostkey --txt 192.0.2.1", "showhostkey --json", "verify", "verify --json",
+			"check", "check --json", "barf", "barf --short", "look", "status", "auto --status", "auto --listpubkeys", "eroute", "spi", "setup status",
+		} {
+			r := runIpsec(t, strings.Fields(line)...)
+			for _, h := range hidden {
+				if strings.Contains(strings.ToLower(r.out+r.err), h) {
+					t.Errorf("%s: ipsec %s shows %.12s…", name, line, h)
+				}
+			}
+		}
+	}
+}

@@ -105,7 +105,7 @@ const (
 	key256 = key192 + "_0a5c7e91_d43f2b86"
 )
 
-// TestRefusals are bad inputs, each with its one line (R10.7, R10.8, R10.11,
+// TestRefusals are bad inputs, each with its one line (R10.7, R10.8, R10.11, R11.2,
 // R20.1, V1, V8).
 func TestRefusals(t *testing.T) {
 	good := []string{"spi=0x200", "esp=3des-md5-96", "espenckey=" + key192, "espauthkey=" + key128}
@@ -116,6 +116,7 @@ func TestRefusals(t *testing.T) {
 		{"long encryption key", "espenckey=" + key256, `ipsec.conf:8: espenckey: key of 256 bits, but 3des_cbc needs 192 (ipsec ranbits makes keys)`},
 		{"no encryption key", "espenckey=", `ipsec.conf:1: espenckey: no key, but 3des_cbc needs one of 192 bits (ipsec ranbits makes keys)`},
 		{"wrong integrity key", "espauthkey=" + key160, `ipsec.conf:9: espauthkey: key of 160 bits, but hmac_md5_96 needs 128 (ipsec ranbits makes keys)`},
+		{"HMAC-SHA1 with a key for MD5", "esp=3des-sha1-96", `ipsec.conf:9: espauthkey: key of 128 bits, but hmac_sha1_96 needs 160 (ipsec ranbits makes keys)`},
 		{"AES has three sizes", "esp=aes-md5-96\n\tespenckey=" + key160, `ipsec.conf:8: espenckey: key of 160 bits, but aes_cbc needs 128, 192 or 256 (ipsec ranbits makes keys)`},
 		{"AES of a size", "esp=aes256-md5-96", `ipsec.conf:8: espenckey: key of 192 bits, but aes_cbc needs 256 (ipsec ranbits makes keys)`},
 		{"first keys equal", "espenckey=0x0123456789abcdef_0123456789abcdef_1122334455667788", `ipsec.conf:8: espenckey: first and second third of the key are equal, which leaves single DES (ipsec ranbits makes keys)`},

@@ -383,6 +383,16 @@ func TestKeysStay(t *testing.T) {
 		if lines := strings.Join(p.west.must(whack.OpSAs, ""), "\n"); !strings.Contains(lines, "esp0x200@198.51.100.1") || !strings.Contains(lines, "addtime(90000,0,0)") {
 			t.Errorf("SAs\n%s", lines)
 		}
+		p.west.plane.mu.Lock()
+		defer p.west.plane.mu.Unlock()
+		for _, sa := range p.west.plane.made {
+			if sa.Life != (ipsec.Lifetime{}) {
+				t.Errorf("%s has a lifetime: %+v", sa.ID, sa.Life)
+			}
+		}
+		if n := len(p.west.plane.made); n != 2 {
+			t.Errorf("%d SAs were made in a day, not 2", n)
+		}
 	})
 }
 
