@@ -30,6 +30,7 @@ type End struct {
 	ID   ID           // never IDNone on a usable local end; IDNone on a remote end means any
 	Auth []AuthMethod // acceptable methods, preferred first
 	Keys []PublicKey  // of the remote end: keys the configuration binds to its ID
+	DNS  bool         // of the remote end: where Keys is empty, those that the DNS has for its ID
 	TS   []ipsec.TS   // what this end protects; for a host its address
 	Host bool         // TS is only the host's own address (no subnet=)
 

@@ -28,7 +28,7 @@ type Job interface {
 type Env struct {
 	Rand io.Reader
 	Keys KeyStore
-	Ask  func(*oe.Inquiry) oe.Finding // asks the DNS, for Patient jobs; nil: there is none
+	Ask  func(*oe.Inquiry) oe.Finding // asks the DNS, for jobs that are Waiting; nil: there is none
 }
 
 // KeyStore holds this machine's authentication secrets and finds peers' keys.
@@ -162,7 +162,7 @@ func (j Verify) Run(env Env) (any, error) {
 	case authMethodNULL:
 		return j.null()
 	}
-	if j.Waits() {
+	if j.Conn.stranger() {
 		return j.introduced(env)
 	}
 	return j.signature(env.Keys)

@@ -47,20 +47,11 @@ type Strangers interface {
 	Grant(c *Conn, pair Pair, proof Proof) (*Conn, *Failure)
 }
 
-// Patient is implemented by jobs that may wait for the DNS, so that those which
-// do are not run where computations wait for their turn.
-type Patient interface{ Waits() bool }
+var _ Waiting = Vouch{}
 
-var (
-	_ Patient = Verify{}
-	_ Patient = Vouch{}
-)
-
-// Waits implements Patient: the key of a stranger who calls is not known yet.
-func (j Verify) Waits() bool {
-	return j.Conn != nil && j.Conn.Stranger != nil && len(j.Conn.Remote.Keys) == 0 &&
-		j.Auth.Method != authMethodPSK && j.Auth.Method != authMethodNULL
-}
+// stranger reports whether a connection is with a stranger who calls, and whose
+// key is therefore not known yet.
+func (c *Conn) stranger() bool { return c != nil && c.Stranger != nil && len(c.Remote.Keys) == 0 }
 
 // introduced verifies the signature of a stranger by the keys that the DNS binds
 // to its identity.
@@ -122,7 +113,7 @@ type Vouch struct {
 	Ours   netip.Addr // that we shall speak for; invalid: ourselves
 }
 
-// Waits implements Patient.
+// Waits implements Waiting.
 func (Vouch) Waits() bool { return true }
 
 // String implements Job.
