@@ -43,8 +43,9 @@ type plan struct {
 	charon  string // more lines of charon's connection
 	child   string // more lines of charon's child
 	options []string
-	loss    *lab.Loss      // of the wire between west and nic
-	spoil   func(p *parts) // last change before the files are written
+	loss    *lab.Loss         // of the wire between west and nic
+	files   map[string]string // of ours, beside ipsec.conf
+	spoil   func(p *parts)    // last change before the files are written
 }
 
 // parts are the texts that make the two ends, for tests that want them wrong.
@@ -88,6 +89,9 @@ func start(t *testing.T, p plan) *rig {
 	}
 	r.must(r.west.Write("ipsec.conf", parts.conf))
 	r.must(r.west.Write("ipsec.secrets", parts.secrets))
+	for name, text := range p.files {
+		r.must(r.west.Write(name, text))
+	}
 	r.east, err = r.lab.StartCharon(t.Context(), r.lab.Host("east"), lab.CharonConfig{
 		Swanctl: parts.swanctl, Files: parts.files, Options: p.options,
 	})
@@ -111,10 +115,17 @@ func (r *rig) stopWest() {
 	}
 }
 
-func (r *rig) tellLogs() {
-	if b, err := os.ReadFile(r.west.Log()); err == nil {
-		r.t.Logf("west's log:\n%s", b)
+// log is what our daemon has logged.
+func (r *rig) log() string {
+	b, err := os.ReadFile(r.west.Log())
+	if err != nil {
+		return err.Error()
 	}
+	return string(b)
+}
+
+func (r *rig) tellLogs() {
+	r.t.Logf("west's log:\n%s", r.log())
 	if r.east != nil {
 		r.t.Logf("east's log:\n%s", r.east.Log())
 	}

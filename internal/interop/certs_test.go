@@ -1,0 +1,183 @@
+package interop
+
+import (
+	"encoding/pem"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"cygnet/internal/pki/pkitest"
+)
+
+// authority is a CA for one test: a root, and an authority below it that has
+// issued both ends' certificates.
+type authority struct{ root, sub, west, east *pkitest.Cert }
+
+// today gives a certificate of pkitest, whose own time is another, a year around
+// the real one.
+func today(s pkitest.Spec) pkitest.Spec {
+	s.From, s.Until = time.Now().AddDate(0, -6, 0), time.Now().AddDate(0, 6, 0)
+	return s
+}
+
+func newAuthority(t *testing.T, kind pkitest.KeyKind) *authority {
+	a := &authority{root: pkitest.Root(t, today(pkitest.Spec{Subject: "C=CH, O=Lab, CN=Lab Root", Kind: kind}))}
+	a.sub = a.root.Sub(t, today(pkitest.Spec{Subject: "C=CH, O=Lab, CN=Lab Issuer", Kind: kind}))
+	a.west = a.sub.Leaf(t, today(pkitest.Spec{Subject: "C=CH, O=Lab, CN=west", DNS: []string{"west.lab"}, Kind: kind}))
+	a.east = a.sub.Leaf(t, today(pkitest.Spec{Subject: "C=CH, O=Lab, CN=east", DNS: []string{"east.lab"}, Kind: kind}))
+	return a
+}
+
+// crl is a list of the issuing authority from now on, as a file.
+func (a *authority) crl(t *testing.T, revoked ...*pkitest.Cert) string {
+	der := a.sub.CRL(t, pkitest.ListSpec{From: time.Now().Add(-time.Minute), Until: time.Now().AddDate(0, 0, 7), Revoked: revoked})
+	return string(pem.EncodeToMemory(&pem.Block{Type: "X509 CRL", Bytes: der}))
+}
+
+// certified makes a plan whose ends prove themselves by certificates. Each knows
+// the root and sends the authority between.
+func (a *authority) certified(t *testing.T, p plan) plan {
+	spoil := p.spoil
+	p.files = map[string]string{
+		"ipsec.d/cacerts/root.pem": pkitest.PEM(a.root),
+		"ipsec.d/certs/west.pem":   pkitest.PEM(a.west, a.sub),
+		"ipsec.d/private/west.pem": a.west.KeyPEM(t),
+	}
+	p.spoil = func(x *parts) {
+		x.secrets = ""
+		x.conf = strings.Replace(x.conf, "\tauthby=secret\n", "\tauthby=rsasig\n\tleftcert=west.pem\n\trightrsasigkey=%cert\n", 1)
+		x.swanctl = strings.ReplaceAll(x.swanctl, "auth = psk", "auth = pubkey")
+		x.swanctl = strings.Replace(x.swanctl, "local {", "local {\n\t\t\tcerts = east.pem", 1)
+		x.files["x509/east.pem"] = pkitest.PEM(a.east)
+		x.files["private/east.pem"] = a.east.KeyPEM(t)
+		x.files["x509ca/root.pem"] = pkitest.PEM(a.root)
+		x.files["x509ca/sub.pem"] = pkitest.PEM(a.sub)
+		if spoil != nil {
+			spoil(x)
+		}
+	}
+	return p
+}
+
+// R5.6, R4.5: certificates of every kind of key, with an authority between, in
+// both roles.
+func TestCertificates(t *testing.T) {
+	for _, k := range []struct {
+		name string
+		kind pkitest.KeyKind
+	}{{"rsa", pkitest.RSA2048}, {"p256", pkitest.P256}, {"p384", pkitest.P384}, {"ed25519", pkitest.Ed25519}} {
+		t.Run(k.name, func(t *testing.T) {
+			a := newAuthority(t, k.kind)
+			sides(t, func(t *testing.T, byUs bool) {
+				r := start(t, a.certified(t, plan{}))
+				r.initiate(byUs)
+				r.traffic()
+			})
+		})
+	}
+}
+
+// By IKEv1 too, which knows RSA only.
+func TestCertificatesVersion1(t *testing.T) {
+	a := newAuthority(t, pkitest.RSA2048)
+	sides(t, func(t *testing.T, byUs bool) {
+		r := start(t, a.certified(t, plan{ike: "aes256-sha256-modp2048", esp: "aes256-sha256", conn: "pfs=no", spoil: v1}))
+		r.initiate(byUs)
+		r.within(5*time.Second, "our side up", func() bool {
+			return strings.Contains(r.ipsec(0, "auto", "--status"), "IPsec SA established")
+		})
+		r.traffic()
+	})
+}
+
+// R5.6: a peer's certificate of another CA is refused, and one on the CRL too:
+// before, and while its tunnel stands.
+func TestCertificatesRefused(t *testing.T) {
+	a := newAuthority(t, pkitest.P256)
+	t.Run("other CA", func(t *testing.T) {
+		other := newAuthority(t, pkitest.P256)
+		sides(t, func(t *testing.T, byUs bool) {
+			r := start(t, a.certified(t, plan{spoil: func(x *parts) {
+				x.files["x509/east.pem"] = pkitest.PEM(other.east)
+				x.files["private/east.pem"] = other.east.KeyPEM(t)
+				x.files["x509ca/other.pem"] = pkitest.PEM(other.sub)
+			}}))
+			r.refused(byUs, "no chain to a CA of ours")
+		})
+	})
+	t.Run("revoked", func(t *testing.T) {
+		sides(t, func(t *testing.T, byUs bool) {
+			p := a.certified(t, plan{})
+			p.files["ipsec.d/crls/lab.pem"] = a.crl(t, a.east)
+			r := start(t, p)
+			r.refused(byUs, "revoked")
+		})
+	})
+	t.Run("revoked while up", func(t *testing.T) {
+		r := start(t, a.certified(t, plan{}))
+		r.initiate(false)
+		r.traffic()
+		r.must(r.west.Write("ipsec.d/crls/lab.pem", a.crl(t, a.east)))
+		r.ipsec(0, "auto", "--rereadcrls")
+		r.within(5*time.Second, "charon without SAs", func() bool { n, _ := r.charonSAs(); return n == 0 })
+		r.refused(false, "revoked")
+		if out := r.ipsec(0, "auto", "--listcrls"); !strings.Contains(out, "CN=Lab Issuer, unverified") && !strings.Contains(out, "CN=Lab Issuer, ok") {
+			t.Errorf("listcrls:\n%s", out)
+		}
+	})
+}
+
+// refused brings the tunnel up in vain; our log says why.
+func (r *rig) refused(byUs bool, why string) {
+	r.t.Helper()
+	if byUs {
+		r.ipsec(11, "auto", "--up", "net")
+	} else if out, err := r.east.Swanctl(r.t.Context(), "--initiate", "--child", "net", "--timeout", "20"); err == nil {
+		r.t.Fatalf("charon is not refused:\n%s", out)
+	}
+	if log := r.log(); !strings.Contains(log, why) {
+		r.t.Errorf("our log does not say %q:\n%s", why, log)
+	}
+	if n, _ := r.charonSAs(); n > 0 {
+		r.t.Error("charon has an SA")
+	}
+}
+
+// names is a plan's identities as charon would have them.
+func names(local, remote string) func(x *parts) {
+	return func(x *parts) {
+		x.swanctl = strings.NewReplacer("id = east.lab", fmt.Sprintf("id = %q", local), "id = west.lab", fmt.Sprintf("id = %q", remote)).Replace(x.swanctl)
+	}
+}
+
+// Identities that stand in certificates: distinguished names, which leftid= has
+// by default with a certificate, a wildcard, and the peer's own certificate in
+// our files.
+func TestCertificateIdentities(t *testing.T) {
+	a := newAuthority(t, pkitest.P256)
+	const west, east = "C=CH, O=Lab, CN=west", "C=CH, O=Lab, CN=east"
+	for _, c := range []struct{ name, leftid, right string }{
+		{"from certificate", "", "rightid=\"" + east + "\"\n\trightca=\"C=CH, O=Lab, CN=Lab Root\""},
+		{"wildcard", "leftid=%fromcert", "rightid=\"C=CH, O=Lab, CN=*\"\n\trightca=%same"},
+		{"pinned", "leftid=\"" + west + "\"", "rightcert=east.pem"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			sides(t, func(t *testing.T, byUs bool) {
+				p := a.certified(t, plan{spoil: func(x *parts) {
+					names(east, west)(x)
+					x.conf = strings.NewReplacer("\tleftid="+westID+"\n", "\t"+c.leftid+"\n", "\trightid="+eastID+"\n", "\t"+c.right+"\n", "\trightrsasigkey=%cert\n", "").Replace(x.conf)
+					if c.name != "pinned" {
+						x.conf = strings.Replace(x.conf, "\tleftcert", "\trightrsasigkey=%cert\n\tleftcert", 1)
+					}
+					x.conf = strings.ReplaceAll(x.conf, "\t\n", "")
+				}})
+				p.files["ipsec.d/certs/east.pem"] = pkitest.PEM(a.east)
+				p.files["ipsec.d/cacerts/sub.pem"] = pkitest.PEM(a.sub)
+				r := start(t, p)
+				r.initiate(byUs)
+				r.traffic()
+			})
+		})
+	}
+}
