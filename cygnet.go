@@ -44,7 +44,9 @@ type Options struct {
 	// Ipsec is the path of the ipsec command, for leftupdown="ipsec _updown …";
 	// empty: scripts find it where commands are.
 	Ipsec string
-	Log   *slog.Logger
+	// Resolver asks the DNS for keys and gateways; nil: as config setup says.
+	Resolver Resolver
+	Log      *slog.Logger
 }
 
 // Errors of Start, to be tested with errors.Is.
@@ -111,13 +113,14 @@ func Start(ctx context.Context, o Options) (*Host, error) {
 	}
 	plane := newPlane(&file.Setup)
 	filter := newFilter(o.Log)
+	ring := newSecrets(o)
 	h := &Host{done: make(chan struct{}), listeners: map[chan Event]struct{}{}}
 	started := make(chan struct{})
 	h.daemon, err = pluto.New(pluto.Options{
 		Version: o.Version, RunDir: o.RunDir, NoIKE: o.NoIKE, Log: o.Log, Plane: plane, Host: machine,
 		Firewall: filter, Ipsec: o.Ipsec, ScriptEnv: scriptEnv(), Leases: openLeases(o), NameServers: newNameServers(o),
 		Config: func(path string) (*config.File, error) { return load(o.Confs, path) },
-		Keys:   newSecrets(o),
+		Keys:   ring,
 		Report: h.publish,
 		Ready:  func() { close(started) },
 	})
@@ -126,7 +129,9 @@ func Start(ctx context.Context, o Options) (*Host, error) {
 	}
 	ctx, h.cancel = context.WithCancel(ctx)
 	go func() {
+		defer context.AfterFunc(ctx, ring.dns.close)() // who waits for an answer need not at the end
 		err := h.daemon.Run(ctx)
+		ring.dns.close()
 		h.err = errors.Join(err, plane.Close(), machine.Close(), closeFilter(filter))
 		close(h.done)
 	}()
@@ -282,6 +287,7 @@ type secrets struct {
 	*keys.Ring
 	o     Options
 	certs certificates
+	dns   *nameService
 }
 
 func newSecrets(o Options) *secrets {
@@ -289,7 +295,9 @@ func newSecrets(o Options) *secrets {
 	if o.Log != nil {
 		note = func(text string) { o.Log.Info(text) }
 	}
-	return &secrets{Ring: keys.New(keys.Options{Note: note, Resolve: lookup}), o: o}
+	s := &secrets{Ring: keys.New(keys.Options{Note: note, Resolve: lookup}), o: o, dns: &nameService{o: o, why: errNoDNS}}
+	s.SetNames(s.dns)
+	return s
 }
 
 // Reload implements pluto.Keys. Entries with errors are left out and told.
@@ -310,5 +318,9 @@ func (s *secrets) Reload(file *config.File) error {
 			s.o.Log.Warn(w.Error())
 		}
 	}
+	if err := s.dns.configure(file); err != nil {
+		errs = append(errs, err)
+	}
+	s.dns.prefetch(file)
 	return errors.Join(errs...)
 }

@@ -86,3 +86,25 @@ func resolverAddr(text string) (netip.AddrPort, error) {
 	}
 	return netip.AddrPortFrom(a, uint16(port)), nil
 }
+
+// AsksDNS reports whether the keys of an end come from the DNS:
+// leftrsasigkey=%dnsondemand, which is also the default, or %dnsonload.
+func (e *End) AsksDNS(other *End) bool {
+	for _, k := range e.Keys {
+		if k.Kind != KeyDNSOnDemand && k.Kind != KeyDNSOnLoad {
+			return false
+		}
+	}
+	return e.Cert.File == "" && !e.AcceptsCertificate(other)
+}
+
+// AsksDNSOnLoad reports whether they are looked up when the connection is loaded
+// (freeswan.md R5.4).
+func (e *End) AsksDNSOnLoad() bool {
+	for _, k := range e.Keys {
+		if k.Kind == KeyDNSOnLoad {
+			return true
+		}
+	}
+	return false
+}

@@ -40,6 +40,7 @@ type Ring struct {
 	opts  Options
 	table atomic.Pointer[[]entry] // nil: empty
 	certs atomic.Pointer[Certificates]
+	names atomic.Pointer[Names]
 }
 
 var _ ike.KeyStore = (*Ring)(nil)
@@ -140,6 +141,9 @@ func (r *Ring) private(c *ike.Conn) *entry {
 func (r *Ring) Public(c *ike.Conn, remote ike.ID) ([]ike.PublicKey, error) {
 	if !c.Remote.ID.Admits(remote) {
 		return nil, fmt.Errorf("connection %s has keys of %s, not of %s", c.Title(), show(c.Remote.ID), show(remote))
+	}
+	if len(c.Remote.Keys) == 0 && c.Remote.DNS {
+		return r.fromDNS(c, remote)
 	}
 	if len(c.Remote.Keys) == 0 {
 		return nil, fmt.Errorf("connection %s has no public key of %s", c.Title(), show(remote))

@@ -20,24 +20,41 @@ type result struct {
 }
 
 // workers runs jobs. The queue before it is the loop's own list, which cannot
-// grow beyond a few jobs for each machine.
+// grow beyond a few jobs for each machine. Jobs that may wait for others leave
+// their worker for a goroutine of their own, as long as there are not too many.
 type workers struct {
 	jobs    chan job
 	results chan result
+	waiting chan struct{} // one for each that waits
 	wg      sync.WaitGroup
 }
 
 func startWorkers(n int, env ike.Env) *workers {
-	w := &workers{jobs: make(chan job), results: make(chan result, n)}
+	w := &workers{jobs: make(chan job), results: make(chan result, n), waiting: make(chan struct{}, maxWaiting)}
 	for range n {
 		w.wg.Go(func() {
 			for j := range w.jobs {
-				r, err := run(j.work, env)
-				w.results <- result{j.serial, ike.JobDone{ID: j.id, Result: r, Err: err}}
+				w.work(j, env)
 			}
 		})
 	}
 	return w
+}
+
+func (w *workers) work(j job, env ike.Env) {
+	do := func() {
+		r, err := run(j.work, env)
+		w.results <- result{j.serial, ike.JobDone{ID: j.id, Result: r, Err: err}}
+	}
+	if x, ok := j.work.(ike.Waiting); ok && x.Waits() {
+		select {
+		case w.waiting <- struct{}{}:
+			w.wg.Go(func() { do(); <-w.waiting })
+			return
+		default:
+		}
+	}
+	do()
 }
 
 // run does the work. A job that panics on what a peer sent fails its exchange

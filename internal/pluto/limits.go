@@ -5,6 +5,7 @@ import "time"
 // Limits of the runtime.
 const (
 	replyQueue  = 4096                   // replies to one client that has not read them; then it is cut off
+	maxWaiting  = 64                     // jobs that wait for name servers and the like at once
 	byeTime     = 1 * time.Second        // for Deletes to be answered at the end
 	settleTime  = 300 * time.Millisecond // after the last change of interfaces, before we look
 	resolveTime = 5 * time.Second        // for host names of the configuration

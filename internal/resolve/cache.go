@@ -15,10 +15,6 @@ import (
 // briefly (opportunistic.md 8.4, rule 7). A question is asked once however many
 // want to know, and goes on when they have left, so that a late answer serves
 // the next one. It is an oe.Resolver.
-//
-// A Secure positive answer is kept beyond its TTL while its signatures hold: it
-// stands in where the DNS does not answer or claims not to be signed any more
-// (4.1 row 10, 4.6, 6.4).
 type Cache struct {
 	r     oe.Resolver
 	now   func() time.Time
@@ -38,7 +34,6 @@ type Cache struct {
 type entry struct {
 	query  oe.Query
 	answer oe.Answer
-	kept   oe.Answer // the last Secure positive one
 }
 
 // flight is a question under way.
@@ -46,9 +41,6 @@ type flight struct {
 	done   chan struct{}
 	answer oe.Answer
 }
-
-// rememberLimit is how long an answer is kept for want of a better one.
-const rememberLimit = 7 * 24 * time.Hour
 
 // ErrClosed is the error of a closed cache.
 var ErrClosed = errors.New("the resolver is closed")
@@ -95,7 +87,7 @@ func (c *Cache) Lookup(ctx context.Context, name string, rrtype uint16) (oe.Answ
 	case <-f.done:
 		return f.answer, nil
 	case <-ctx.Done():
-		return c.standIn(q, oe.Answer{Why: "no answer in time"}), ctx.Err()
+		return oe.Answer{Why: "no answer in time"}, ctx.Err()
 	}
 }
 
@@ -130,65 +122,27 @@ func (c *Cache) fresh(q oe.Query) (oe.Answer, bool) {
 	return oe.Answer{}, false
 }
 
-// store keeps an answer and returns the one to use.
+// store keeps an answer, with the life that its kind has.
 func (c *Cache) store(q oe.Query, a oe.Answer) oe.Answer {
-	now := c.now()
 	switch a.Security {
 	case oe.Bogus:
-		a.Expires = now.Add(bogusTTL)
+		a.Expires = c.now().Add(bogusTTL)
 	case oe.Indeterminate:
-		a.Expires = now.Add(errorTTL)
+		a.Expires = c.now().Add(errorTTL)
 	}
-	e := &entry{query: q}
 	if old := c.entries[q]; old != nil {
-		e.kept = old.Value.(*entry).kept
 		c.drop(old)
 	}
-	switch {
-	case a.Security == oe.Secure && a.Found:
-		e.kept = a
-		if limit := now.Add(rememberLimit); e.kept.ProofEnd.After(limit) {
-			e.kept.ProofEnd = limit
-		}
-	case a.Security == oe.Secure: // proven to be gone
-		e.kept = oe.Answer{}
-	}
-	e.answer = e.standIn(a, now)
-	c.entries[q] = c.byAge.PushBack(e)
+	c.entries[q] = c.byAge.PushBack(&entry{q, a})
 	for len(c.entries) > maxEntries {
 		c.drop(c.byAge.Front())
 	}
-	return e.answer
+	return a
 }
 
 func (c *Cache) drop(el *list.Element) {
 	delete(c.entries, el.Value.(*entry).query)
 	c.byAge.Remove(el)
-}
-
-func (c *Cache) standIn(q oe.Query, a oe.Answer) oe.Answer {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if el := c.entries[q]; el != nil {
-		return el.Value.(*entry).standIn(a, c.now())
-	}
-	return a
-}
-
-// standIn is the kept answer where a says nothing, or says that the name is not
-// signed although it was; but never beyond its signatures (rule 8), and never
-// against a proof or a forgery, which have their own answers.
-func (e *entry) standIn(a oe.Answer, now time.Time) oe.Answer {
-	if a.Security != oe.Indeterminate && a.Security != oe.Insecure || !now.Before(e.kept.ProofEnd) {
-		return a
-	}
-	kept := e.kept
-	kept.Why = "remembered, for now: " + a.Why
-	if a.Security == oe.Insecure {
-		kept.Why = "remembered, for now the answer is not protected by DNSSEC"
-	}
-	kept.Expires = now.Add(errorTTL)
-	return kept
 }
 
 // Forget drops what is known of a name, and of everything if name is empty: a
@@ -198,7 +152,7 @@ func (c *Cache) Forget(name string) {
 	defer c.mu.Unlock()
 	for el := c.byAge.Front(); el != nil; el = el.Next() {
 		if e := el.Value.(*entry); name == "" || e.query.Name == dns.Canonical(name) {
-			e.answer.Expires = time.Time{} // the kept answer stays, for want of a better one
+			e.answer.Expires = time.Time{}
 		}
 	}
 }
