@@ -9,8 +9,8 @@ import (
 
 // eapPlan makes the end that initiates prove itself by a method of EAP. ours and
 // theirs are the lines that say so; secrets are those of both ends.
-func eapPlan(t *testing.T, a *authority, byUs bool, method string, options ...string) plan {
-	return a.certified(t, plan{options: options, spoil: func(x *parts) {
+func eapPlan(t *testing.T, a *authority, byUs bool, method string) plan {
+	return a.certified(t, plan{spoil: func(x *parts) {
 		ours, theirs := "leftauth=pubkey rightauth=eap-"+method, "local"
 		if byUs {
 			ours, theirs = "rightauth=pubkey leftauth=eap-"+method, "remote"
@@ -38,16 +38,44 @@ func TestEAPMSCHAPv2(t *testing.T) {
 	})
 }
 
-// Certificates inside EAP, by both versions of TLS.
+// Certificates inside EAP. strongSwan 5.9 has TLS 1.2 for that, without the
+// extended master secret; its TLS 1.3 ends in a crash.
 func TestEAPTLS(t *testing.T) {
 	a := newAuthority(t, pkitest.P256)
-	for _, version := range []string{"1.2", "1.3"} {
-		t.Run(version, func(t *testing.T) {
-			sides(t, func(t *testing.T, byUs bool) {
-				r := start(t, eapPlan(t, a, byUs, "tls", "tls {", "version_min = "+version, "version_max = "+version, "}"))
-				r.initiate(byUs)
-				r.traffic()
-			})
-		})
-	}
+	sides(t, func(t *testing.T, byUs bool) {
+		r := start(t, eapPlan(t, a, byUs, "tls"))
+		r.initiate(byUs)
+		r.traffic()
+	})
+}
+
+// Both ends by EAP-TLS, and no other proof (RFC 5998).
+func TestEAPOnly(t *testing.T) {
+	a := newAuthority(t, pkitest.RSA2048)
+	sides(t, func(t *testing.T, byUs bool) {
+		r := start(t, a.certified(t, plan{spoil: func(x *parts) {
+			x.conf = strings.Replace(x.conf, "\tauthby=rsasig\n", "\tauthby=eap-tls\n", 1)
+			x.swanctl = strings.ReplaceAll(x.swanctl, "auth = pubkey", "auth = eap-tls")
+		}}))
+		r.initiate(byUs)
+		r.traffic()
+	})
+}
+
+// A wrong password is refused, and each end says so.
+func TestEAPRefused(t *testing.T) {
+	a := newAuthority(t, pkitest.P256)
+	sides(t, func(t *testing.T, byUs bool) {
+		p := eapPlan(t, a, byUs, "mschapv2")
+		spoil := p.spoil
+		p.spoil = func(x *parts) {
+			spoil(x)
+			x.secrets = strings.Replace(x.secrets, "Ar3etTnp", "ar3etTnp", 1)
+		}
+		why := "wrong password"
+		if byUs {
+			why = "the server refuses"
+		}
+		start(t, p).refused(byUs, why)
+	})
 }

@@ -36,6 +36,7 @@ func HaveCharon() bool {
 var charonPlugins = strings.Fields(`aesni openssl aes sha2 sha1 md5 mgf1 random drbg nonce
 	x509 revocation constraints pubkey pkcs1 pkcs7 pkcs8 pkcs12 pem dnskey sshkey
 	gmp curve25519 chapoly xcbc cmac hmac kdf ctr ccm gcm
+	gcrypt eap-identity eap-mschapv2 eap-tls
 	kernel-libipsec kernel-netlink socket-default vici updown counters`)
 
 func pluginFile(name string) string {
