@@ -142,8 +142,12 @@ func logOutput(s *config.Setup, at places, background bool, stderr io.Writer) (s
 type journalWriter struct{}
 
 func (journalWriter) Write(b []byte) (int, error) {
-	return len(b), journal.Send(strings.TrimRight(string(b), "\n"), journal.PriInfo, map[string]string{"SYSLOG_IDENTIFIER": "pluto"})
+	return len(b), journal.Send(strings.TrimRight(string(b), "\n"), journal.PriInfo, journalFields)
 }
+
+// journalFields label the daemon's lines. syslog= is not for them (R12.7):
+// their facility is authpriv, which syslog(3) numbers 10.
+var journalFields = map[string]string{"SYSLOG_IDENTIFIER": "pluto", "SYSLOG_FACILITY": "10"}
 
 // keepSecrets makes sure that no dump of our memory is written, nor read by
 // others, unless dumpdir= asks for one.

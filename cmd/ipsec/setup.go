@@ -94,6 +94,8 @@ type setup struct {
 	at        places
 	conf      *config.Setup
 	out, diag io.Writer
+
+	syslogNet, syslogAddr string // empty: this machine's
 }
 
 // progress tells what is being done, on standard error and to syslog.
@@ -105,7 +107,7 @@ func (s *setup) progress(format string, args ...any) {
 // note tells syslog alone, labelled as syslog= says (R12.7). Where there is
 // none, as in most containers, nothing is lost: standard error has it too.
 func (s *setup) note(format string, args ...any) {
-	w, err := syslog.New(syslog.Priority(s.conf.SyslogNumber()), "ipsec_setup")
+	w, err := syslog.Dial(s.syslogNet, s.syslogAddr, syslog.Priority(s.conf.SyslogNumber()), "ipsec_setup")
 	if err != nil {
 		return
 	}

@@ -45,11 +45,21 @@ func public(name string) bool {
 	return strings.HasSuffix(strings.TrimSuffix(name, "2"), "sigkey") || strings.HasSuffix(strings.TrimSuffix(name, "2"), "pubkey") || strings.HasSuffix(name, "ecdsakey") || strings.HasSuffix(name, "eddsakey")
 }
 
+// shortestKey is how long key data is, in characters, that we take for a key
+// wherever it stands: 0x and eight octets. SPIs and marks are shorter.
+const shortestKey = 18
+
+// keyLike reports whether a value has the form of a key (freeswan.md 2.6). A
+// parameter whose name is misspelt holds a key all the same.
+func keyLike(value string) bool {
+	return len(value) >= shortestKey && value[0] == '0' && strings.IndexByte("xXsStT", value[1]) >= 0
+}
+
 // Value censors the value of one ipsec.conf parameter.
 func (c Censor) Value(name, value string) string {
 	n := fold(name)
 	n = strings.TrimPrefix(strings.TrimPrefix(n, "left"), "right")
-	if !slices.Contains(keyNames, n) || value == "" || strings.HasPrefix(value, "%") {
+	if value == "" || strings.HasPrefix(value, "%") || !slices.Contains(keyNames, n) && !keyLike(value) {
 		return value
 	}
 	if digits, ok := strings.CutPrefix(value, "0s"); ok && public(n) {

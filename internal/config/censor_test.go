@@ -13,6 +13,8 @@ const censorConf = `conn x
 	espenckey=0x01234567_89abcdef
 	rightEspAuthKey="0x89abcdef"
 	#	ahkey=0xdeadbeef
+	espenkey=0x01234567_89abcdef
+	spi=0x200
 	leftsubnet=10.0.0.0/8
 `
 
@@ -26,6 +28,8 @@ func TestCensorConf(t *testing.T) {
 	espenckey=[sums to 1fa4...]
 	rightEspAuthKey=[sums to 3e4f...]
 	#	ahkey=[sums to 352a...]
+	espenkey=[sums to 1fa4...]
+	spi=0x200
 	leftsubnet=10.0.0.0/8
 `
 	if got != want {
