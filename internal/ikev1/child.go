@@ -97,7 +97,9 @@ func (s *step) install(q *quick, dir ipsec.Direction) {
 		if p.proto == ipsec.ESP {
 			sa.Encap = s.encapPorts()
 		}
-		if p.proto != ipsec.Comp {
+		if p.proto == ipsec.Comp { // what protects it counts and numbers
+			sa.Replay, sa.Life = 0, ipsec.Lifetime{}
+		} else {
 			sa.EncrKey, sa.IntegKey = s.keysOf(q, p, id.SPI)
 		}
 		s.emit(ike.Install{SA: sa})

@@ -107,7 +107,8 @@ func saLine(s ipsec.SAStatus) whack.SA {
 		ESN: s.Transform.ESN, Age: s.Age, Bytes: s.Usage.Bytes, Packets: s.Usage.Packets, Owner: s.Owner,
 		SoftBytes: s.Life.SoftBytes, HardBytes: s.Life.HardBytes, SoftPackets: s.Life.SoftPackets, HardPackets: s.Life.HardPackets,
 		HardTime: int64(s.Life.HardTime.Seconds())}
-	sa.Transform, sa.EncrBits, sa.IntegBits, sa.ICVBits = transform(s.ID.Proto, s.Transform)
+	describe(&sa, s.ID.Proto, s.Transform)
+	sa.Before, sa.After = s.CompressedFrom, s.CompressedTo
 	if s.Mode == ipsec.Tunnel {
 		for _, sel := range s.Selectors {
 			sa.Policy = append(sa.Policy, sel.Src.String()+"->"+sel.Dst.String())
@@ -138,25 +139,29 @@ func saLine(s ipsec.SAStatus) whack.SA {
 	return sa
 }
 
-// transform is the name that KLIPS gives a transform, and its sizes in bits.
-func transform(p ipsec.Proto, t ipsec.Transform) (name string, encr, integ, icv int) {
-	if p == ipsec.Tun {
-		return "IPIP", 0, 0, 0
+// describe fills in the name that KLIPS gives a transform, and its sizes. The
+// keys of the hashes have the length of their digests (RFC 2403, 2404, 4868).
+func describe(sa *whack.SA, p ipsec.Proto, t ipsec.Transform) {
+	switch p {
+	case ipsec.Tun:
+		sa.Transform = "IPIP"
+		return
+	case ipsec.Comp:
+		sa.Transform = "COMP_DEFLATE"
+		return
+	case ipsec.AH:
+		sa.Transform = "AH"
 	}
 	if e := suite.EncrByID(t.Encr); e != nil && t.Encr != 0 {
-		name, encr, icv = e.KLIPS, t.KeyBits, e.ICV*8
-		if encr == 0 && len(e.KeyBits) > 0 {
-			encr = e.KeyBits[0]
+		sa.Transform, sa.EncrBits, sa.ICVBits = e.KLIPS, t.KeyBits, e.ICV*8
+		if sa.EncrBits == 0 && len(e.KeyBits) > 0 {
+			sa.EncrBits = e.KeyBits[0]
 		}
 	}
 	if i := suite.IntegByID(t.Integ); i != nil && t.Integ != 0 {
-		integ, icv = i.Key*8, i.ICV*8
-		if name == "" {
-			name = "AH"
-		}
-		name += "_" + i.KLIPS
+		sa.IntegBits, sa.DigestBits, sa.ICVBits = i.Key*8, i.Key*8, i.ICV*8
+		sa.Transform += "_" + i.KLIPS
 	}
-	return name, encr, integ, icv
 }
 
 // look is the overview of `ipsec look`.

@@ -167,7 +167,8 @@ type SA struct {
 	Policy      []string   `json:"policy,omitempty"` // NET->NET of an inbound SA
 	EncrBits    int        `json:"encr_key_bits,omitempty"`
 	IntegBits   int        `json:"auth_key_bits,omitempty"`
-	ICVBits     int        `json:"icv_bits,omitempty"`
+	DigestBits  int        `json:"digest_bits,omitempty"` // of the hash, all of it
+	ICVBits     int        `json:"icv_bits,omitempty"`    // what travels of it
 	Replay      int        `json:"replay_window"`
 	Seq         uint64     `json:"seq"`
 	Window      string     `json:"window,omitempty"` // hexadecimal, the newest packet last
@@ -183,6 +184,8 @@ type SA struct {
 	HardPackets uint64     `json:"hard_packets,omitempty"`
 	HardTime    int64      `json:"hard_time,omitempty"`     // seconds
 	Encap       string     `json:"encapsulation,omitempty"` // 4500->4500
+	Before      uint64     `json:"octets_before_compression,omitempty"`
+	After       uint64     `json:"octets_after_compression,omitempty"`
 	Owner       string     `json:"connection,omitempty"`
 	Errors      []Drop     `json:"errors,omitempty"`
 }

@@ -203,7 +203,7 @@ func (s *SA) line() string {
 	if s.Window != "" {
 		fmt.Fprintf(&b, " bit=%s", s.Window)
 	}
-	item("alen", uint64(s.ICVBits))
+	item("alen", uint64(cmp.Or(s.DigestBits, s.ICVBits)))
 	item("aklen", uint64(s.IntegBits))
 	item("eklen", uint64(s.EncrBits))
 	for _, e := range s.Errors {
@@ -213,6 +213,9 @@ func (s *SA) line() string {
 	fmt.Fprintf(&b, "packets(%d,%d,%d)", s.Packets, s.SoftPackets, s.HardPackets)
 	if s.Used {
 		fmt.Fprintf(&b, " idle=%d", s.Idle)
+	}
+	if s.Before > 0 {
+		fmt.Fprintf(&b, " ratio=%d:%d", s.Before, s.After)
 	}
 	if s.Encap != "" {
 		fmt.Fprintf(&b, " encap=udp:%s", s.Encap)
