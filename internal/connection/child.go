@@ -84,6 +84,7 @@ func (t *Table) childUp(r ike.Report, c *conn, up ike.ChildUp) {
 		t.enroute(c)
 	}
 	t.checkSurplus(c)
+	t.dropOthers(c, up.IKE)
 	t.release(c, nil)
 }
 
@@ -172,6 +173,16 @@ func (t *Table) dropIdle(sa *ikeSA) bool {
 	sa.doomed = true
 	t.do(ToMachine{sa.serial, ike.Delete{}})
 	return true
+}
+
+// dropOthers does that with all IKE SAs with c's peer but one, which has just
+// got a Child SA.
+func (t *Table) dropOthers(c *conn, serial uint32) {
+	for _, sa := range slices.Clone(t.ikes) {
+		if sa.serial != serial && sa.fits(c) {
+			t.dropIdle(sa)
+		}
+	}
 }
 
 // used reports whether an IKE SA carries a Child SA that stays, or shall. One

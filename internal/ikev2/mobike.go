@@ -38,7 +38,9 @@ func (s *step) move(ev ike.Move) {
 // update tells the peer where we are, unless that is about to happen.
 func (s *step) update() {
 	if !s.waits(func(t task) bool { _, is := t.(*moveTask); return is }) {
-		s.queue(&moveTask{})
+		// Before all else that waits: new Child SAs depend on where the peer
+		// sees us.
+		s.tasks = append([]waiting{{task: &moveTask{}}}, s.tasks...)
 	}
 }
 

@@ -26,6 +26,11 @@ func (w *World) breach(rule, format string, args ...any) {
 
 // ledger remembers every SA there ever was, of all nodes together.
 type ledger struct {
+	ikes  map[[2]uint64]*ikeEnds
+	sent  map[[8]byte]uint64 // highest sequence number by keys
+	came  map[arrival]bool
+	proof map[stranger]*balance
+
 	ends  map[ipsec.SAID]*ends
 	keys  map[[8]byte]ipsec.SAID // fingerprint -> the one SA with these keys
 	gone  map[ipsec.SAID]time.Time
@@ -44,7 +49,11 @@ type half struct {
 }
 
 func newLedger() ledger {
-	return ledger{map[ipsec.SAID]*ends{}, map[[8]byte]ipsec.SAID{}, map[ipsec.SAID]time.Time{}, map[ipsec.SAID]string{}, map[netip.Addr]int{}, map[ipsec.SAID]ipsec.SAID{}}
+	return ledger{
+		map[[2]uint64]*ikeEnds{}, map[[8]byte]uint64{}, map[arrival]bool{}, map[stranger]*balance{},
+		map[ipsec.SAID]*ends{}, map[[8]byte]ipsec.SAID{}, map[ipsec.SAID]time.Time{},
+		map[ipsec.SAID]string{}, map[netip.Addr]int{}, map[ipsec.SAID]ipsec.SAID{},
+	}
 }
 
 // installed checks an SA at the moment it enters a data plane.
@@ -83,14 +92,25 @@ func (w *World) installed(n *Node, s ipsec.SA) {
 	}
 }
 
-// canonical is the name an SA has at its receiver. They differ when the
-// receiver is behind a NAT.
+// canonical is the name an SA has in the ledger: that at its receiver, which
+// differs from the sender's when the receiver is behind a NAT, with the first
+// address of that node.
 func (w *World) canonical(s *ipsec.SA) ipsec.SAID {
 	id := s.ID
 	if s.Dir == ipsec.Out {
 		if n := w.receiver(id.Dst, s.Encap.RemotePort); n != nil && n.nat != nil {
 			id.Dst = n.Addr
 		}
+	}
+	return w.home(id)
+}
+
+// home is the name of an SA as if its receiver had never moved. An SA that is
+// made while one of the two moves has another address at either end, until it
+// is replaced.
+func (w *World) home(id ipsec.SAID) ipsec.SAID {
+	if n := w.byAddr[id.Dst]; n != nil {
+		id.Dst = n.first
 	}
 	return id
 }
@@ -104,28 +124,35 @@ func (w *World) agree(id ipsec.SAID, e *ends) {
 	if e.in.node == e.out.node {
 		w.breach("I1", "%s: both ends are %s", id, e.in.node.Name)
 	}
+}
+
+// ports is the part of I1 that holds at rest only: while one end moves, the two
+// may not yet agree on whether there is a NAT.
+func (w *World) ports(id ipsec.SAID, e *ends) {
 	in, out := e.in.sa, e.out.sa
 	natted := e.in.node.nat != nil || e.out.node.nat != nil
 	if !natted && (in.Encap.LocalPort != out.Encap.RemotePort || in.Encap.RemotePort != out.Encap.LocalPort) {
-		w.breach("I1", "%s: encapsulation %v at the receiver, %v at the sender", id, in.Encap, out.Encap)
+		w.breach("I1", "%s: encapsulation %v at the receiver, %v at the sender", w.nameOfSA(id), in.Encap, out.Encap)
 	}
 }
 
 // removed notes when the receiver of an SA took it away.
 func (w *World) removed(n *Node, id ipsec.SAID) {
+	id = w.home(id)
 	if e := w.ledger.ends[id]; e != nil && e.in != nil && e.in.node == n {
 		w.ledger.gone[id] = w.now
 	}
 }
 
 // void judges a packet for which the receiver has no SA: I3. Packets already
-// under way when the SA went are forgiven. Where SAs have ended by force in
-// this World (a crash, a cut wire, a command), the peer may not know yet.
+// under way when the SA went are forgiven. Where SAs have ended by force (a
+// crash, a cut wire, a command), the peer may not know yet.
 func (w *World) void(n *Node, p Packet) {
-	if e := w.ledger.ends[p.ID]; w.forced || e == nil || e.in == nil {
+	id := w.home(p.ID)
+	if e := w.ledger.ends[id]; w.disturbed() || e == nil || e.in == nil {
 		return // or the answer that makes it is still under way (RFC 7296, 2.8)
 	}
-	if gone, ok := w.ledger.gone[p.ID]; ok && w.now.Sub(gone) <= w.Net.Data.Delay+w.Net.Data.Jitter {
+	if gone, ok := w.ledger.gone[id]; ok && w.now.Sub(gone) <= w.Net.Data.Delay+w.Net.Data.Jitter || p.Copy {
 		return
 	}
 	w.breach("I3", "%s: packet %d came on %s, which is not there", n.Name, p.Number, p.ID)

@@ -62,7 +62,7 @@ func TestThousandHandshakesOnABadWire(t *testing.T) {
 		if len(w.Breaches) > 0 {
 			report(t, w, seed, "breaches %v", w.Breaches[:min(5, len(w.Breaches))])
 		}
-		total = total.plus(w.Stats)
+		total = total.Plus(w.Stats)
 		if t.Failed() && seed > 20 {
 			break
 		}

@@ -114,7 +114,7 @@ func (w *World) nameOfSPI(p suite.Protocol, spi ipsec.SPI) string {
 	for _, n := range w.nodes {
 		for a, owner := range w.addresses() {
 			id := ipsec.SAID{Dst: a, Proto: proto, SPI: spi}
-			if owner == n && (n.Plane.sas[id] != nil || w.ledger.ends[id] != nil) {
+			if owner == n && (n.Plane.sas[id] != nil || w.ledger.ends[w.home(id)] != nil) {
 				return w.nameOfSA(id)
 			}
 		}
@@ -125,16 +125,9 @@ func (w *World) nameOfSPI(p suite.Protocol, spi ipsec.SPI) string {
 // nameOfSA gives an SA the name of its receiver and a number, as "east.2".
 func (w *World) nameOfSA(id ipsec.SAID) string {
 	l := &w.ledger
-	if own, ok := l.alias[id]; ok {
-		id = own
-	}
-	if l.names[id] == "" {
-		home := id.Dst
-		if n := w.byAddr[home]; n != nil {
-			home = n.first
-		}
-		l.count[home]++
-		l.names[id] = fmt.Sprintf("%s.%d", w.nameOf(home), l.count[home])
+	if id = w.named(id); l.names[id] == "" {
+		l.count[id.Dst]++
+		l.names[id] = fmt.Sprintf("%s.%d", w.nameOf(id.Dst), l.count[id.Dst])
 	}
 	return l.names[id]
 }
@@ -230,6 +223,7 @@ func (w *World) count(f ike.Fact) {
 
 // clear carries a packet that no policy protects.
 func (w *World) clear(n *Node, f ipsec.Flow, number uint64) {
+	w.inClear(n, f, "sends")
 	for _, to := range w.nodes {
 		if to != n && to.Addr == f.Dst {
 			w.Net.sendData(netip.AddrPortFrom(n.Addr, 0), netip.AddrPortFrom(to.Addr, 0), Packet{Flow: f, Number: number})

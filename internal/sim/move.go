@@ -21,9 +21,14 @@ func (n *Node) Move(addr string) error {
 		return fmt.Errorf("%s is the address of %s", to, o.Name)
 	}
 	w.Trace.add(n.Name, "$ the address is now "+addr)
+	w.Stats.Moves++
+	if n.out() {
+		n.Addr, w.byAddr[to] = to, n
+		return nil
+	}
 	n.Addr = to
 	w.byAddr[to] = n
-	w.forced = true // packets on the way to the old address find nobody
+	w.disturb() // packets on the way to the old address find nobody
 	for _, h := range slices.Clone(n.machines) {
 		n.later(func() { n.step(h, ike.Move{Local: to}) })
 	}

@@ -17,6 +17,7 @@ type NAT struct {
 	nextID uint16
 	out    map[netip.AddrPort]*mapping // by inside address and port
 	back   map[uint16]*mapping         // by outside port
+	was    map[uint16]netip.Addr       // whose each outside port is or has been
 }
 
 type mapping struct {
@@ -32,8 +33,8 @@ const firstMapped = 40000
 
 // NAT makes a box and puts nodes behind it.
 func (w *World) NAT(outside string, nodes ...*Node) *NAT {
-	b := &NAT{Outside: netip.MustParseAddr(outside), world: w, nextID: firstMapped}
-	b.Rebind()
+	b := &NAT{Outside: netip.MustParseAddr(outside), world: w, nextID: firstMapped, was: map[uint16]netip.Addr{}}
+	b.forget()
 	w.nats = append(w.nats, b)
 	for _, n := range nodes {
 		n.nat = b
@@ -44,6 +45,12 @@ func (w *World) NAT(outside string, nodes ...*Node) *NAT {
 // Rebind forgets all mappings, as a restart of the box does. Ports are not
 // used again.
 func (b *NAT) Rebind() {
+	b.world.Stats.Rebinds++
+	b.world.disturb() // packets to the old ports find nobody
+	b.forget()
+}
+
+func (b *NAT) forget() {
 	b.out, b.back = map[netip.AddrPort]*mapping{}, map[uint16]*mapping{}
 }
 
@@ -52,6 +59,7 @@ func (b *NAT) leave(from netip.AddrPort, to netip.Addr) netip.AddrPort {
 	m := b.out[from]
 	if m == nil || b.stale(m) {
 		m = &mapping{inside: from, port: b.nextID, peers: map[netip.Addr]bool{}}
+		b.was[m.port] = from.Addr()
 		b.nextID++
 		b.out[from], b.back[m.port] = m, m
 	}
@@ -112,13 +120,11 @@ func (w *World) incoming(from netip.Addr, to netip.AddrPort) (*Node, netip.AddrP
 }
 
 // receiver is the node for which a sender's SA is meant: through a NAT it is
-// found by the port that the SA encapsulates to.
+// found by the port that the SA encapsulates to, which the box may have
+// forgotten by now.
 func (w *World) receiver(dst netip.Addr, port uint16) *Node {
 	if b := w.natAt(dst); b != nil {
-		if m := b.back[port]; m != nil {
-			return w.byAddr[m.inside.Addr()]
-		}
-		return nil
+		return w.byAddr[b.was[port]]
 	}
 	return w.byAddr[dst]
 }

@@ -13,8 +13,9 @@ type Faults struct {
 	Jitter  time.Duration // up to this much more, so packets may overtake
 	Loss    float64       // probability
 	Double  float64       // probability of a second copy
-	Late    float64       // probability of an extra second of delay
+	Late    float64       // probability of an extra second of delay (IKE only)
 	Corrupt float64       // probability of flipped bits, a cut or growth (IKE only)
+	MTU     int           // longer ones vanish without a word; zero: none is too long (IKE only)
 }
 
 // lateBy is how much later than others a packet that is Late comes. It is
@@ -32,6 +33,7 @@ type Network struct {
 	links  map[link]Faults
 	cut    map[link]bool
 	script map[link][]fate // decided fates of the next IKE datagrams
+	record recorder
 }
 
 // fate is what a script wants for one datagram.
@@ -46,7 +48,7 @@ const (
 )
 
 func newNetwork(w *World) *Network {
-	return &Network{world: w, links: map[link]Faults{}, cut: map[link]bool{}, script: map[link][]fate{}}
+	return &Network{world: w, links: map[link]Faults{}, cut: map[link]bool{}, script: map[link][]fate{}, record: recorder{}}
 }
 
 // SetIKE changes what one directed link does to IKE datagrams.
@@ -55,17 +57,26 @@ func (n *Network) SetIKE(from, to netip.Addr, f Faults) { n.links[link{from, to}
 // Cut stops everything from one host to another, in that direction.
 func (n *Network) Cut(from, to netip.Addr) {
 	n.cut[link{from, to}] = true
-	n.world.forced = true
+	n.world.Stats.Cuts++
+	n.world.disturb()
 }
 
 // Mend ends a Cut.
-func (n *Network) Mend(from, to netip.Addr) { delete(n.cut, link{from, to}) }
+func (n *Network) Mend(from, to netip.Addr) {
+	if l := (link{from, to}); n.cut[l] {
+		delete(n.cut, l)
+		n.world.disturb()
+	}
+}
 
 // Calm ends all faults, cuts included, and leaves only the delay.
 func (n *Network) Calm() {
 	n.IKE = Faults{Delay: n.IKE.Delay}
 	n.Data = Faults{Delay: n.Data.Delay}
 	clear(n.links)
+	if len(n.cut) > 0 {
+		n.world.disturb()
+	}
 	clear(n.cut)
 	clear(n.script)
 }
@@ -106,9 +117,16 @@ func (n *Network) sendIKE(from, to netip.AddrPort, msg []byte) {
 	f := n.faults(l)
 	where := fmt.Sprintf("ike %s %s", l.from, l.to)
 	w.Stats.Sent++
+	w.traffic.sent(w, l, msg)
+	n.record.add(l, from, to, msg)
 	if n.cut[l] || w.left(from.Addr()) || w.byAddr[to.Addr()] == nil && w.natAt(to.Addr()) == nil {
 		w.Stats.Blocked++
 		w.Trace.datagram(from, to, msg, "cut", 0)
+		return
+	}
+	if f.MTU > 0 && len(msg)+udpOverhead(to.Addr()) > f.MTU {
+		w.Stats.TooBig++
+		w.Trace.datagram(from, to, msg, "too big", 0)
 		return
 	}
 	delay := f.Delay + time.Duration(w.chance.draw("jitter", where)*float64(f.Jitter))
@@ -121,7 +139,7 @@ func (n *Network) sendIKE(from, to netip.AddrPort, msg []byte) {
 		w.Stats.Doubled++
 		second := f.Delay + time.Duration(w.chance.draw("second", where)*float64(f.Jitter+lateBy))
 		w.Trace.datagram(from, to, msg, "twice", delay)
-		n.deliverIKE(from, to, clone(msg), second)
+		n.deliverIKE(from, to, clone(msg), second, false)
 	case late:
 		w.Stats.Late++
 		delay += lateBy
@@ -129,19 +147,34 @@ func (n *Network) sendIKE(from, to netip.AddrPort, msg []byte) {
 	case corrupt:
 		w.Stats.Corrupted++
 		w.Trace.datagram(from, to, msg, "corrupted", delay)
-		msg = n.spoil(clone(msg), where)
+		n.deliverIKE(from, to, n.spoil(clone(msg), where), delay, true)
+		return
 	default:
 		w.Trace.datagram(from, to, msg, "", delay)
 	}
-	n.deliverIKE(from, to, clone(msg), delay)
+	n.deliverIKE(from, to, clone(msg), delay, false)
 }
 
-func (n *Network) deliverIKE(from, to netip.AddrPort, msg []byte, delay time.Duration) {
+// udpOverhead is what IP and UDP add to an IKE datagram.
+func udpOverhead(to netip.Addr) int {
+	if to.Is4() {
+		return 28
+	}
+	return 48
+}
+
+// deliverIKE brings a datagram to its end of the wire. forged says that it is
+// not what anybody sent.
+func (n *Network) deliverIKE(from, to netip.AddrPort, msg []byte, delay time.Duration, forged bool) {
 	w := n.world
 	from = w.outgoing(from, to.Addr())
+	w.busy++
 	w.after(delay, classDeliver, func() {
+		w.busy--
 		if node, local := w.incoming(from.Addr(), to); node != nil {
+			node.forged = forged
 			node.received(local, from, msg)
+			node.forged = false
 		}
 	})
 }
@@ -173,8 +206,18 @@ func (n *Network) sendData(from, to netip.AddrPort, p Packet) {
 		w.Stats.DataLost++
 		return
 	}
-	delay := n.Data.Delay + time.Duration(w.chance.draw("jitter", where)*float64(n.Data.Jitter))
 	from = w.outgoing(from, to.Addr())
+	n.deliverData(from, to, p, where)
+	if w.chance.hit(n.Data.Double, "double", where) {
+		w.Stats.DataDoubled++
+		p.Copy = true
+		n.deliverData(from, to, p, where)
+	}
+}
+
+func (n *Network) deliverData(from, to netip.AddrPort, p Packet, where string) {
+	w := n.world
+	delay := n.Data.Delay + time.Duration(w.chance.draw("jitter", where)*float64(n.Data.Jitter))
 	w.after(delay, classDeliver, func() {
 		node, local := w.incoming(from.Addr(), to)
 		if node == nil {

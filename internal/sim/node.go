@@ -48,8 +48,13 @@ type Node struct {
 	tableAt    time.Time // the table's deadline that is planned
 	policies   string    // as last traced
 
-	Facts []ike.Report // everything reported, for tests
+	Facts []ike.Report // everything reported, for tests; not while the trace is quiet
 	Down  bool         // crashed
+
+	newest map[string]uint32 // serial of the last Child SA of a connection
+	forged bool              // what is being received was not sent by anybody with a key
+	skew   time.Duration     // of its clock from the World's
+	asleep time.Time         // until when it is suspended
 
 	first netip.Addr               // its address before any Move
 	nat   *NAT                     // that it is behind
@@ -60,7 +65,8 @@ type Node struct {
 type hosted struct {
 	ike.Machine
 	at    time.Time // the deadline that is planned
-	spins int       // TimeUps in a row that changed nothing
+	ran   time.Time // of the last TimeUp
+	spins int       // TimeUps at that instant
 	ended time.Time // when it reported its end; it may linger to repeat its last answer
 }
 
@@ -68,7 +74,7 @@ type hosted struct {
 // Restart.
 func (w *World) Add(name, addr string, engine func(*Node) Engine) *Node {
 	at := netip.MustParseAddr(addr)
-	n := &Node{Name: name, Addr: at, first: at, world: w, Keys: newKeys(), makeEngine: engine, ended: map[ipsec.SAID]time.Time{}}
+	n := &Node{Name: name, Addr: at, first: at, world: w, Keys: newKeys(), makeEngine: engine, newest: map[string]uint32{}, ended: map[ipsec.SAID]time.Time{}}
 	n.Plane = newPlane(n)
 	n.Table = connection.NewTable()
 	n.engine = engine(n)
@@ -125,6 +131,7 @@ func (n *Node) drain() {
 	}
 	n.draining = false
 	n.arm()
+	n.world.bounded(n)
 }
 
 // maxConsequences bounds what one event may set off. Taking down the largest
@@ -164,14 +171,21 @@ func (n *Node) plane(e ipsec.Event) {
 
 // command gives the connection table something a user asks for.
 func (n *Node) command(text string, ev connection.Event) {
+	if n.order(text) {
+		n.later(func() { n.tell(ev) })
+		n.drain()
+	}
+}
+
+// order traces a command and reports whether anybody is there to obey it.
+func (n *Node) order(text string) bool {
 	n.world.Trace.add(n.Name, "$ "+text)
-	n.later(func() { n.tell(ev) })
-	n.drain()
+	return !n.out()
 }
 
 // tell steps the connection table.
 func (n *Node) tell(ev connection.Event) {
-	for _, a := range n.Table.Step(n.world.now, ev, nil) {
+	for _, a := range n.Table.Step(n.clock(), ev, nil) {
 		n.doTable(a)
 	}
 }
@@ -228,25 +242,31 @@ func (n *Node) hosted(serial uint32) *hosted {
 
 // received is a datagram from the network.
 func (n *Node) received(local, remote netip.AddrPort, msg []byte) {
-	if n.Down || len(msg) <= 1 { // nothing, or a NAT keepalive
+	if n.out() || len(msg) <= 1 { // or a NAT keepalive
 		return
 	}
-	ev := ike.Received{Local: local, Remote: remote, Msg: msg}
-	if h := n.claimant(msg); h != nil {
-		n.later(func() { n.step(h, ev) })
-	} else {
-		n.later(func() { n.unclaimed(ev) })
-	}
+	ev, forged := ike.Received{Local: local, Remote: remote, Msg: msg}, n.forged
+	n.world.heard(n, ev)
+	n.later(func() {
+		h, actions := n.take(ev)
+		if forged {
+			n.world.unmoved(n, msg, actions)
+		}
+		n.do(h, actions)
+	})
 	n.drain()
 }
 
-func (n *Node) unclaimed(ev ike.Received) {
-	m, actions := n.engine.Unclaimed(n.world.now, ev)
-	var h *hosted
-	if m != nil {
-		h = n.host(m)
+// take gives a datagram to whom it is for.
+func (n *Node) take(ev ike.Received) (*hosted, []ike.Action) {
+	if h := n.claimant(ev.Msg); h != nil {
+		return h, h.Step(n.clock(), ev, nil)
 	}
-	n.do(h, actions)
+	m, actions := n.engine.Unclaimed(n.clock(), ev)
+	if m == nil {
+		return nil, actions
+	}
+	return n.host(m), actions
 }
 
 // claimant finds the machine that a message is for, by our SPI.
@@ -270,7 +290,7 @@ func (n *Node) claimant(msg []byte) *hosted {
 
 // step gives a machine one event and does what follows.
 func (n *Node) step(h *hosted, ev ike.Event) {
-	n.do(h, h.Step(n.world.now, ev, nil))
+	n.do(h, h.Step(n.clock(), ev, nil))
 }
 
 func (n *Node) do(h *hosted, actions []ike.Action) {
@@ -283,6 +303,7 @@ func (n *Node) doOne(h *hosted, a ike.Action) {
 	w := n.world
 	switch a := a.(type) {
 	case ike.Send:
+		w.answers(n, a)
 		w.Net.sendIKE(a.Local, a.Remote, clone(a.Msg))
 	case ike.KeepAlive:
 		w.Net.sendIKE(a.Local, a.Remote, []byte{0xff})
@@ -290,11 +311,13 @@ func (n *Node) doOne(h *hosted, a ike.Action) {
 		n.startJob(h, a)
 	case ike.Install:
 		w.installed(n, a.SA)
+		w.ownBusiness(n, h, a.SA.Owner, a.SA.ID)
 		w.Trace.install(n, a.SA)
 		if err := n.Plane.AddSA(context.Background(), a.SA); err != nil {
 			w.breach("I8", "%s: %v", n.Name, err)
 		}
 	case ike.Remove:
+		w.ownBusiness(n, h, "", a.ID)
 		w.removed(n, a.ID)
 		if err := n.Plane.DeleteSA(context.Background(), a.ID); err != nil {
 			w.breach("I8", "%s: %v", n.Name, err)
@@ -322,9 +345,21 @@ func (n *Node) startJob(h *hosted, a ike.StartJob) {
 	}
 	result, err := a.Job.Run(ike.Env{Rand: w.chance.reader("job", fmt.Sprintf("%s #%d %d", n.Name, h.Serial(), a.ID)), Keys: n.Keys})
 	w.tap.job(a.Job, result)
-	w.after(n.JobTime, classJob, func() {
-		if n.hosted(h.Serial()) == h {
-			n.later(func() { n.step(h, ike.JobDone{ID: a.ID, Result: result, Err: err}) })
+	n.jobDone(n.JobTime, h, ike.JobDone{ID: a.ID, Result: result, Err: err})
+}
+
+// jobDone brings the result of a job, when the node is awake to take it.
+func (n *Node) jobDone(after time.Duration, h *hosted, done ike.JobDone) {
+	w := n.world
+	w.busy++
+	w.after(after, classJob, func() {
+		w.busy--
+		switch {
+		case n.hosted(h.Serial()) != h:
+		case n.sleeping():
+			n.jobDone(n.asleep.Sub(w.now), h, done)
+		default:
+			n.later(func() { n.step(h, done) })
 			n.drain()
 		}
 	})
@@ -339,10 +374,26 @@ func (n *Node) report(h *hosted, r ike.Report) {
 			h.ended = w.now
 		}
 	}
-	if f, down := r.Fact.(ike.ChildDown); down {
+	switch f := r.Fact.(type) {
+	case ike.ChildDown:
 		n.ended[f.In], n.ended[f.Out] = w.now, w.now
+		if f.Why != nil {
+			w.disturb()
+		}
+	case ike.ChildUp:
+		if r.Conn != nil {
+			n.newest[r.Conn.Name] = r.Serial
+		}
+	case ike.IKEUp:
+		w.established(n, r, f)
+	case ike.IKEDown:
+		if f.Why != nil {
+			w.disturb()
+		}
 	}
-	n.Facts = append(n.Facts, r)
+	if !w.Trace.Quiet {
+		n.Facts = append(n.Facts, r)
+	}
 	w.count(r.Fact)
 	w.Trace.fact(n, r)
 	n.later(func() { n.tell(connection.Reported{IKE: machine, Report: r}) })
@@ -357,12 +408,12 @@ func (n *Node) arm() {
 			continue
 		}
 		h.at = at
-		w.at(at, classTimer, func() { n.timeUp(h, at) })
+		w.at(at.Add(-n.skew), classTimer, func() { n.timeUp(h, at) })
 	}
 	if at := n.Table.Deadline(); !at.IsZero() && !at.Equal(n.tableAt) {
 		n.tableAt = at
-		w.at(at, classTimer, func() {
-			if n.tableAt.Equal(at) {
+		w.at(at.Add(-n.skew), classTimer, func() {
+			if n.tableAt.Equal(at) && !n.out() {
 				n.tableAt = time.Time{}
 				n.later(func() { n.tell(connection.TimeUp{}) })
 				n.drain()
@@ -375,13 +426,14 @@ func (n *Node) arm() {
 const maxSpins = 100
 
 func (n *Node) timeUp(h *hosted, at time.Time) {
-	if n.hosted(h.Serial()) != h || !h.at.Equal(at) {
-		return // planned anew, or gone
+	if n.hosted(h.Serial()) != h || !h.at.Equal(at) || n.out() {
+		return // planned anew, or gone; who wakes up plans anew
 	}
 	h.at = time.Time{}
-	if h.spins++; !at.Before(n.world.now) && h.spins < maxSpins || at.After(n.world.now) {
-		h.spins = 0
+	if now := n.clock(); h.ran != now {
+		h.ran, h.spins = now, 0
 	}
+	h.spins++
 	if h.spins == maxSpins {
 		n.world.breach("I11", "%s #%d: its deadline stays in the past", n.Name, h.Serial())
 		return

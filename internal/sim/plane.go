@@ -25,6 +25,7 @@ type Packet struct {
 	Seq    uint64
 	Flow   ipsec.Flow
 	Number uint64 // of the packet in this World, from 1
+	Copy   bool   // made by the network
 }
 
 // Plane is a data plane that follows the rules of the real ones without their
@@ -287,12 +288,17 @@ func fingerprint(s *ipsec.SA) [8]byte {
 
 // submit is a packet that comes from the protected side.
 func (p *Plane) submit(f ipsec.Flow, number uint64) {
+	if p.node.sleeping() {
+		p.drop("asleep")
+		return
+	}
 	i := slices.IndexFunc(p.spd, func(pol ipsec.Policy) bool { return pol.Selector.Contains(f) })
 	if i < 0 {
 		p.drop("no_eroute")
 		return
 	}
 	pol := p.spd[i]
+	p.node.world.carries(p.node, f, pol.Action == ipsec.Protect)
 	switch pol.Action {
 	case ipsec.Protect:
 		p.protect(pol, f, number)
@@ -344,6 +350,7 @@ func (p *Plane) protect(pol ipsec.Policy, f ipsec.Flow, number uint64) {
 	s.seq++
 	p.count(s)
 	w.Stats.DataSent++
+	w.sealed(p.node, s)
 	from, to := netip.AddrPortFrom(s.Src, s.Encap.LocalPort), netip.AddrPortFrom(s.ID.Dst, s.Encap.RemotePort)
 	w.Net.sendData(from, to, Packet{ID: id, Key: fingerprint(&s.SA), Seq: s.seq, Flow: f, Number: number})
 }
@@ -351,6 +358,10 @@ func (p *Plane) protect(pol ipsec.Policy, f ipsec.Flow, number uint64) {
 // receive is a packet from the outer network.
 func (p *Plane) receive(from netip.AddrPort, pkt Packet) {
 	w := p.node.world
+	if p.node.sleeping() {
+		w.Stats.DataLost++
+		return
+	}
 	defer p.node.listen()
 	if pkt.ID.IsZero() {
 		p.receiveClear(pkt)
@@ -372,6 +383,7 @@ func (p *Plane) receive(from netip.AddrPort, pkt Packet) {
 	case s.seen[pkt.Seq] || s.Replay > 0 && pkt.Seq+uint64(s.Replay) <= s.seq:
 		s.replayDrops++
 		p.drop("replay")
+		w.late(p.node, pkt)
 		return
 	}
 	s.seen[pkt.Seq] = true
@@ -382,6 +394,7 @@ func (p *Plane) receive(from netip.AddrPort, pkt Packet) {
 		w.breach("I4", "%s: %s came by %s, whose selectors are %v", p.node.Name, pkt.Flow, pkt.ID, s.Selectors)
 		return
 	}
+	w.accepted(p.node, pkt)
 	p.count(s)
 	if !s.used {
 		s.used = true
@@ -413,6 +426,7 @@ func (p *Plane) receiveClear(pkt Packet) {
 			return
 		}
 	}
+	p.node.world.inClear(p.node, pkt.Flow, "accepts")
 	p.deliver(pkt)
 }
 

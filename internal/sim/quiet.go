@@ -11,6 +11,9 @@ import (
 // each and no more IKE SAs than that (I8), nothing half done (I7, I11), and
 // no half of an SA without its other half (I3, I8).
 func (w *World) Quiet(wanted ...*Tunnel) {
+	if !w.RunUntil(restless, func() bool { return w.busy == 0 }) {
+		w.breach("I11", "after %v there are still messages on their way", restless)
+	}
 	for _, t := range wanted {
 		if err := w.Carries(t); err != nil {
 			w.breach("I10", "%v", err)
@@ -25,6 +28,10 @@ func (w *World) Quiet(wanted ...*Tunnel) {
 		w.quietNode(n, wanted)
 	}
 }
+
+// restless is how long an exchange that is just going on may take; without
+// faults it is a few round trips.
+const restless = 10 * time.Second
 
 // quietTunnel counts a node's SAs of one tunnel.
 func (w *World) quietTunnel(n *Node, t *Tunnel) {
@@ -50,8 +57,11 @@ func (w *World) quietNode(n *Node, wanted []*Tunnel) {
 		if n.ending(s.ID) {
 			continue
 		}
-		if e := w.ledger.ends[w.canonical(&s.SA)]; !e.alive() {
-			w.breach("I3", "%s has %s (%s), its peer has no such SA", n.Name, w.nameOfSA(w.canonical(&s.SA)), s.Dir)
+		id := w.canonical(&s.SA)
+		if e := w.ledger.ends[id]; !e.alive() {
+			w.breach("I3", "%s has %s (%s), its peer has no such SA", n.Name, w.nameOfSA(id), s.Dir)
+		} else if s.Dir == ipsec.In {
+			w.ports(id, e)
 		}
 	}
 	// Two connections that were begun from different ends at once may ride on

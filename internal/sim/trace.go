@@ -19,7 +19,7 @@ import (
 type Trace struct {
 	world   *World
 	lines   []string
-	Quiet   bool // keep only the hash
+	Quiet   bool // keep only the hash, which is then that of the octets themselves
 	sum     [32]byte
 	watched map[uint64]bool // packets whose arrival is worth a line
 }
@@ -35,13 +35,19 @@ func (t *Trace) watch(number uint64) {
 // add appends a line about a node. The text is hashed even when it is not kept.
 func (t *Trace) add(who, text string) {
 	line := strings.TrimRight(fmt.Sprintf("%9.3f  %-14s %s", t.world.Elapsed().Seconds(), who, text), " ")
-	h := sha256.New()
-	h.Write(t.sum[:])
-	h.Write([]byte(line))
-	h.Sum(t.sum[:0])
+	t.sign(line, nil)
 	if !t.Quiet {
 		t.lines = append(t.lines, line)
 	}
+}
+
+// sign makes something part of the hash.
+func (t *Trace) sign(text string, octets []byte) {
+	h := sha256.New()
+	h.Write(t.sum[:])
+	h.Write([]byte(text))
+	h.Write(octets)
+	h.Sum(t.sum[:0])
 }
 
 // Hash identifies the history: equal hashes, equal traces.
@@ -57,9 +63,13 @@ func (t *Trace) String() string {
 
 // datagram records one IKE datagram.
 func (t *Trace) datagram(from, to netip.AddrPort, msg []byte, what string, delay time.Duration) {
+	if t.Quiet {
+		t.sign(fmt.Sprint(t.world.Elapsed(), from, to, what, delay), msg)
+		return
+	}
 	arrow := "-->"
 	switch what {
-	case "lost", "cut":
+	case "lost", "cut", "too big":
 		arrow = "--x"
 	case "twice":
 		arrow = "=>>"

@@ -20,6 +20,8 @@ type Tunnel struct {
 	NetA, NetB netip.Prefix
 	ConnA      *ike.Conn
 	ConnB      *ike.Conn
+
+	carried map[*Node]bool // its last packet from that end was protected
 }
 
 // The algorithms of simulated connections: real, but the cheapest.
@@ -38,7 +40,7 @@ func mustParse(p []suite.Proposal, err error) []suite.Proposal {
 // Tunnel configures both nodes for a connection between two networks, with a
 // shared secret. edit changes the description of each end.
 func (w *World) Tunnel(name string, a, b *Node, netA, netB string, edit ...func(n *Node, d *connection.Description)) *Tunnel {
-	t := &Tunnel{Name: name, A: a, B: b, NetA: netip.MustParsePrefix(netA), NetB: netip.MustParsePrefix(netB)}
+	t := &Tunnel{Name: name, A: a, B: b, NetA: netip.MustParsePrefix(netA), NetB: netip.MustParsePrefix(netB), carried: map[*Node]bool{}}
 	t.ConnA = w.define(name, a, b, t.NetA, t.NetB, edit)
 	t.ConnB = w.define(name, b, a, t.NetB, t.NetA, edit)
 	w.tunnels = append(w.tunnels, t)
@@ -99,7 +101,7 @@ func (n *Node) Route(name string) {
 
 // TakeDown does what ipsec auto --down does.
 func (n *Node) TakeDown(name string) {
-	n.world.forced = true
+	n.world.disturb()
 	n.command("ipsec auto --down "+name, connection.Down{Name: name})
 }
 
@@ -110,16 +112,27 @@ func (n *Node) Rekey(name string) {
 
 // RekeyIKE replaces the node's IKE SAs with the peer of a connection.
 func (n *Node) RekeyIKE(name string) {
-	n.world.Trace.add(n.Name, "$ rekey the IKE SA of "+name)
+	if !n.order("rekey the IKE SA of " + name) {
+		return
+	}
 	for _, h := range slices.Clone(n.machines) {
 		n.later(func() { n.step(h, ike.Rekey{}) })
 	}
 	n.drain()
 }
 
+// Drop deletes the newest Child SA of a connection by its number, which says
+// nothing about what is wanted of the connection.
+func (n *Node) Drop(name string) {
+	n.world.disturb()
+	n.command(fmt.Sprintf("ipsec whack --deletestate %d", n.newest[name]), connection.DeleteState{Serial: n.newest[name]})
+}
+
 // Probe checks whether the peers are alive.
 func (n *Node) Probe() {
-	n.world.Trace.add(n.Name, "$ liveness check")
+	if !n.order("liveness check") {
+		return
+	}
 	for _, h := range slices.Clone(n.machines) {
 		n.later(func() { n.step(h, ike.Probe{}) })
 	}
@@ -129,8 +142,13 @@ func (n *Node) Probe() {
 // Crash ends the daemon at once: its IKE SAs and connections are gone, nobody
 // is told. The data plane loses its SAs too if it is in the same process.
 func (n *Node) Crash() {
+	if n.Down {
+		return
+	}
 	n.world.Trace.add(n.Name, "$ kill -9")
-	n.Down, n.world.forced = true, true
+	n.Down = true
+	n.world.disturb()
+	n.world.Stats.Crashes++
 	n.machines, n.todo = nil, nil
 	n.Table = connection.NewTable()
 	n.tableAt = time.Time{}
@@ -144,7 +162,11 @@ func (n *Node) Crash() {
 
 // Restart starts the daemon again with the same configuration.
 func (n *Node) Restart() {
+	if !n.Down {
+		return
+	}
 	n.world.Trace.add(n.Name, "$ ipsec setup start")
+	n.world.disturb()
 	n.Down = false
 	n.engine = n.makeEngine(n)
 	for _, d := range n.defined {

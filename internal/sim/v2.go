@@ -45,3 +45,6 @@ func portOf(e ike.End) uint16 {
 func (e *v2) Unclaimed(now time.Time, ev ike.Received) (ike.Machine, []ike.Action) {
 	return e.gate.Receive(now, ev, nil)
 }
+
+// HalfOpen is the number of IKE SAs whose peer has not proven itself yet.
+func (e *v2) HalfOpen() int { return e.gate.HalfOpen() }

@@ -68,22 +68,15 @@ type World struct {
 	nats    []*NAT
 	ledger  ledger
 	tap     *tap
-	number  uint64 // of the last packet
-	forced  bool   // SAs have ended otherwise than by rekeying
-}
-
-// Stats counts what a run was made of.
-type Stats struct {
-	Events                                        int
-	Sent, Lost, Doubled, Late, Corrupted, Blocked int // IKE datagrams
-	DataSent, DataDelivered, DataLost             int // protected packets
-	Handshakes, IKERekeys, ChildRekeys            int // counted at each end
-	Retransmits, Failures                         int
+	traffic traffic
+	number  uint64    // of the last packet
+	busy    int       // IKE datagrams and jobs under way
+	forced  time.Time // when an SA may last have ended otherwise than by rekeying
 }
 
 // New returns an empty World whose chance is decided by seed.
 func New(seed uint64) *World {
-	w := &World{now: Start, chance: newChance(seed), byAddr: map[netip.Addr]*Node{}, ledger: newLedger(), tap: newTap()}
+	w := &World{now: Start, chance: newChance(seed), byAddr: map[netip.Addr]*Node{}, ledger: newLedger(), tap: newTap(), traffic: newTraffic()}
 	w.Trace = &Trace{world: w}
 	w.Net = newNetwork(w)
 	return w
@@ -135,6 +128,7 @@ func (w *World) until(end time.Time, done func() bool) bool {
 	for !done() {
 		if len(w.plan) == 0 || w.plan[0].at.After(end) {
 			w.now = end
+			w.Stats.Virtual = w.Elapsed()
 			return done()
 		}
 		e := heap.Pop(&w.plan).(event)
@@ -145,13 +139,16 @@ func (w *World) until(end time.Time, done func() bool) bool {
 	return true
 }
 
-// plus adds up the statistics of two runs.
-func (s Stats) plus(t Stats) Stats {
-	return Stats{
-		s.Events + t.Events,
-		s.Sent + t.Sent, s.Lost + t.Lost, s.Doubled + t.Doubled, s.Late + t.Late, s.Corrupted + t.Corrupted, s.Blocked + t.Blocked,
-		s.DataSent + t.DataSent, s.DataDelivered + t.DataDelivered, s.DataLost + t.DataLost,
-		s.Handshakes + t.Handshakes, s.IKERekeys + t.IKERekeys, s.ChildRekeys + t.ChildRekeys,
-		s.Retransmits + t.Retransmits, s.Failures + t.Failures,
-	}
+// disturb notes that SAs may have ended otherwise than by rekeying: one end may
+// not know of it for a while.
+func (w *World) disturb() { w.forced = w.now }
+
+// disturbed reports whether that was so recently that both ends need not have
+// found out and made everything good.
+func (w *World) disturbed() bool {
+	return !w.forced.IsZero() && w.now.Sub(w.forced) < recovery
 }
+
+// recovery is how long two ends may need, by liveness checks on a bad wire, to
+// find out what the other has lost, and to replace it.
+const recovery = 5 * time.Minute

@@ -1,0 +1,49 @@
+package sim
+
+import (
+	"fmt"
+	"time"
+)
+
+func (s *Script) clockCommand(n *Node, verb, text string) error {
+	d, err := time.ParseDuration(text)
+	if err != nil {
+		return err
+	}
+	if verb == "suspend" {
+		n.Suspend(d)
+	} else {
+		n.Leap(d)
+	}
+	return nil
+}
+
+func (s *Script) replay(a []string) error {
+	l, err := s.between(a)
+	if err == nil {
+		s.world.Net.Replay(l.from, l.to)
+	}
+	return err
+}
+
+func (s *Script) forge(a []string) error {
+	l, err := s.between(a)
+	kind, ok := forgeries[a[2]]
+	switch {
+	case err != nil:
+		return err
+	case !ok:
+		return fmt.Errorf("unknown forgery %q", a[2])
+	}
+	s.world.Net.Forge(l.from, l.to, kind)
+	return nil
+}
+
+func (s *Script) empty([]string) error {
+	before := len(s.world.Breaches)
+	s.world.Empty()
+	if len(s.world.Breaches) > before && !s.checks {
+		return fmt.Errorf("%v", s.world.Breaches[before:])
+	}
+	return nil
+}
