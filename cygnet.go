@@ -120,7 +120,8 @@ func Start(ctx context.Context, o Options) (*Host, error) {
 		Version: o.Version, RunDir: o.RunDir, NoIKE: o.NoIKE, Log: o.Log, Plane: plane, Host: machine,
 		Firewall: filter, Ipsec: o.Ipsec, ScriptEnv: scriptEnv(), Leases: openLeases(o), NameServers: newNameServers(o),
 		Config: func(path string) (*config.File, error) { return load(o.Confs, path) },
-		Keys:   ring,
+		Groups: func(f *config.File) *config.Groups { return config.LoadGroups(o.Confs, f) },
+		Keys:   ring, Resolver: ring.dns,
 		Report: h.publish,
 		Ready:  func() { close(started) },
 	})

@@ -63,8 +63,13 @@ func (how printing) print(cmd *cobra.Command, reply whack.Reply) {
 
 // fetch asks a reading operation and decodes what the daemon found.
 func fetch[T any](cmd *cobra.Command, op whack.Op) (T, error) {
+	return fetchBy[T](cmd, whack.Request{Op: op})
+}
+
+// fetchBy is fetch with arguments.
+func fetchBy[T any](cmd *cobra.Command, r whack.Request) (T, error) {
 	var found T
-	final, err := whack.Ask(cmd.Context(), where().socket(), whack.Request{Op: op}, nil)
+	final, err := whack.Ask(cmd.Context(), where().socket(), r, nil)
 	if err != nil {
 		return found, &exitError{whack.ExitFor(final, err), err}
 	}

@@ -112,6 +112,12 @@ func IPsecDir(dir string, s *Setup) string {
 	return filepath.Join(dir, s.IPsecDir)
 }
 
+// LoadGroups reads the policy group files that belong to a configuration in dir
+// (as Load): those of ipsec.d/policies.
+func LoadGroups(dir string, f *File) *Groups {
+	return ParseGroups(OS{}, filepath.Join(IPsecDir(dir, &f.Setup), "policies"), f)
+}
+
 // LoadSecrets reads the secrets that belong to a configuration in dir (as
 // Load): ipsec.secrets, or what secretsfile= names, with private keys from
 // ipsec.d/private or below ipsecdir=.

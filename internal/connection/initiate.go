@@ -141,6 +141,7 @@ func (sa *ikeSA) fits(c *conn) bool {
 	return sa.sharesStrangers(c) && d.Version == c.Version && d.Local.Addr == c.Local.Addr && sa.peer == c.Remote.Addr &&
 		d.Local.Port == c.Local.Port && d.Remote.Port == c.Remote.Port && d.Local.ID == c.Local.ID &&
 		c.Remote.ID.Admits(remote) && c.Remote.Certs == d.Remote.Certs && d.Local.EAPName == c.Local.EAPName &&
+		d.PPK == c.PPK && slices.Equal(d.PPKIDs, c.PPKIDs) &&
 		(d.Encap == ike.No) == (c.Encap == ike.No) && d.FromPool == c.FromPool && slices.Equal(d.RequestIP, c.RequestIP) && slices.Equal(d.Local.Auth, c.Local.Auth) && slices.Equal(d.Remote.Auth, c.Remote.Auth) &&
 		slices.EqualFunc(d.IKE, c.IKE, func(a, b suite.Proposal) bool { return a.String() == b.String() })
 }

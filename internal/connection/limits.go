@@ -73,9 +73,11 @@ const (
 	// that never had one sooner.
 	strangerIdle = 10 * time.Minute
 	strangerVain = 30 * time.Second
-	// For the question about ourselves, and before it is asked again.
-	selfTimeout = 10 * time.Second
-	selfRetry   = 30 * time.Second
+	// For the question about ourselves, and before it is asked again; that time
+	// doubles.
+	selfTimeout   = 10 * time.Second
+	selfRetry     = 30 * time.Second
+	selfRetryMost = 15 * time.Minute
 	// Lines about entries that take traffic out of connections.
 	maxWarnings = 100
 )

@@ -157,6 +157,7 @@ func related(c *ike.Conn, x *conn) bool {
 	return x.Version == c.Version && x.Local.Addr == c.Local.Addr && x.Local.ID == c.Local.ID &&
 		(x.Template && x.Remote.Addr.Is4() == c.Remote.Addr.Is4() || x.Remote.Addr == c.Remote.Addr) &&
 		(x.Remote.ID.Admits(c.Remote.ID) || c.Remote.ID.Kind == ike.IDNone) && x.Remote.Certs == c.Remote.Certs && x.Remote.EAPName == c.Remote.EAPName &&
+		x.PPK == c.PPK && slices.Equal(x.PPKIDs, c.PPKIDs) &&
 		slices.Equal(x.Local.Auth, c.Local.Auth) && slices.Equal(x.Remote.Auth, c.Remote.Auth)
 }
 

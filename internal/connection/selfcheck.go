@@ -17,10 +17,10 @@ import (
 // that decides whether there is opportunistic encryption at all (section 13).
 type selfCheck struct {
 	self
-	asked  *lookup
-	answer bool // there was one
-	said   string
-	again  alarm
+	asked *lookup
+	vain  int // answers in a row without our key
+	said  string
+	again alarm
 }
 
 // selfOf is who we are to the strangers of a group.
@@ -99,9 +99,12 @@ func (t *Table) learnSelf(s *selfCheck, f oe.Finding) {
 	case key != nil:
 		o.alarms.set(&s.again, atLeast(t.now.Add(leastProof), f.Expires))
 	case len(o.Own) > 0:
-		o.alarms.set(&s.again, t.now.Add(selfRetry))
+		o.alarms.set(&s.again, t.now.Add(min(selfRetry<<min(s.vain, 8), selfRetryMost)))
+		s.vain++
 	}
-	s.key, s.answer = key, true
+	if s.key = key; key != nil {
+		s.vain = 0
+	}
 	t.saySelf(s, f)
 }
 

@@ -76,6 +76,10 @@ func (d *Daemon) perform(ctx context.Context, r whack.Request) iter.Seq[whack.Re
 		return d.ask(ctx, func(id uint64) connection.Event { return connection.Crash{Waiter: id, Peer: r.Args.Addr} })
 	case whack.OpReload:
 		return d.reloadAll(ctx)
+	case whack.OpReadGroups:
+		return d.rereadGroups(ctx)
+	case whack.OpFlush:
+		return d.flush(ctx, r.Args.Prefix)
 	}
 	return d.order(ctx, r)
 }
@@ -90,10 +94,12 @@ func (d *Daemon) order(ctx context.Context, r whack.Request) iter.Seq[whack.Repl
 			d.loadSecrets()
 			d.rescan()
 			d.reorient()
+			d.refreshGroups()
 		case whack.OpUnlisten:
 			d.deaf = true
-		case whack.OpReadSecrets, whack.OpReadAll, whack.OpReadGroups:
+		case whack.OpReadSecrets, whack.OpReadAll:
 			d.loadSecrets()
+			d.refreshGroups()
 			d.reorient()
 		case whack.OpReadCerts, whack.OpReadCAs, whack.OpReadCRLs:
 			d.loadCertificates(d.file)
@@ -333,6 +339,8 @@ func (d *Daemon) show(ctx context.Context, r whack.Request, send func(whack.Repl
 			doc = d.certList(r)
 		case whack.OpGroups:
 			doc = d.groups()
+		case whack.OpPolicy:
+			doc = d.policy(r.Args)
 		case whack.OpDevices:
 			doc = d.deviceList()
 		case whack.OpKlipsFlags:

@@ -78,6 +78,7 @@ type Daemon struct {
 	myID       ike.ID
 	loaded     map[string]*config.File // where each connection was read
 	hand       byHand
+	oe         strangers
 	lent       lending
 	resolver   NameServers // nil: there is none
 
@@ -119,7 +120,8 @@ func New(o Options) (*Daemon, error) {
 		table: connection.NewTable(), machines: map[uint32]ike.Machine{}, bySPI: map[spiKey]ike.Machine{},
 		states: map[uint32]ike.State{}, datagrams: make(chan underlay.Datagram), debug: map[string]bool{}, quotas: map[string]*quota{},
 		waiters: map[uint64]chan whack.Reply{}, scriptDone: make(chan updown.Result), awaited: map[string]string{}, faults: map[faultKey]error{},
-		loaded: map[string]*config.File{}}
+		loaded: map[string]*config.File{},
+		oe:     strangers{asking: map[uint64]context.CancelFunc{}, findings: make(chan connection.Found)}}
 	d.cfg1 = &ikev1.Config{PAD: d.table.Speaking(ike.Version1), Rand: o.Rand, SPIs: spiSource{o.Plane}, NextSerial: d.nextSerial,
 		UseInitialContact: d.table.Alone, Spoken: func() bool { return d.table.Speaks(ike.Version1) }, Bundles: true}
 	d.gate1 = ikev1.NewGate(d.cfg1, ikev1.Limits{})
@@ -142,6 +144,7 @@ func (d *Daemon) nextSerial() uint32 {
 func (d *Daemon) Run(ctx context.Context) error {
 	ctx, d.stop = context.WithCancelCause(ctx)
 	defer close(d.ended)
+	d.oe.ctx = ctx
 	if err := d.takeLock(); err != nil {
 		return err
 	}
@@ -158,7 +161,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 	if n <= 0 {
 		n = runtime.NumCPU()
 	}
-	d.workers = startWorkers(n, ike.Env{Rand: d.o.Rand, Keys: d.o.Keys})
+	d.workers = startWorkers(n, ike.Env{Rand: d.o.Rand, Keys: d.o.Keys, Ask: d.askJob()})
 	defer func() { d.workers.stop() }()
 	defer d.cleanUp()
 	if err := d.startUp(); err != nil {
@@ -198,6 +201,7 @@ func (d *Daemon) startUp() error {
 	d.manualAtStart()
 	if !d.o.NoIKE {
 		d.loadAll()
+		d.regroup(d.readGroups(d.file), 0)
 	}
 	d.batching = false
 	d.setPolicies()

@@ -203,6 +203,12 @@ func (d *Daemon) stepTable(ev connection.Event) {
 			d.enqueue(a.Serial, a.Event)
 		case connection.StartIKE:
 			d.startIKE(a)
+		case connection.Lookup:
+			d.lookup(a)
+		case connection.Forget:
+			d.forgetLookup(a.ID)
+		case connection.CheckUse:
+			d.checkUse(a)
 		}
 	}
 	d.follow()

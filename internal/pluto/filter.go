@@ -49,7 +49,7 @@ func (d *Daemon) filterState() firewall.State {
 	s := firewall.State{Devices: d.devices(), Forward: d.openPairs()}
 	slices.Sort(s.Devices)
 	spd := d.hand.table.Merge(d.table.Policies())
-	guarded := firewall.FromSPD(spd, func(p ipsec.Policy) bool { return p.Action != ipsec.Pass })
+	guarded := firewall.FromSPD(spd, func(p ipsec.Policy) bool { return p.Action != ipsec.Pass && !p.ClearIn })
 	if len(guarded) > 0 {
 		guarded = append(bare(d.o.Plane.SAs()), guarded...)
 	}

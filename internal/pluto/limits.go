@@ -4,17 +4,18 @@ import "time"
 
 // Limits of the runtime.
 const (
-	replyQueue  = 4096                   // replies to one client that has not read them; then it is cut off
-	maxWaiting  = 64                     // jobs that wait for name servers and the like at once
-	byeTime     = 1 * time.Second        // for Deletes to be answered at the end
-	settleTime  = 300 * time.Millisecond // after the last change of interfaces, before we look
-	resolveTime = 5 * time.Second        // for host names of the configuration
-	scriptsEnd  = 30 * time.Second       // for the scripts that undo things at the end
-	maxProxies  = 256                    // addresses of one selector that proxy ARP answers for
-	filterShare = 4                      // transactions of the packet filter rest that many times as long as they take
-	maxLogLine  = 4096                   // octets of a log line
-	debugBurst  = 1000                   // lines of one class of debugging at once,
-	debugPerSec = 100                    // and a second
-	lockTries   = 20                     // for a daemon that is just ending
-	lockWait    = 100 * time.Millisecond
+	replyQueue   = 4096                   // replies to one client that has not read them; then it is cut off
+	maxWaiting   = 64                     // jobs that wait for name servers and the like at once
+	byeTime      = 1 * time.Second        // for Deletes to be answered at the end
+	strangerWait = 5 * time.Second        // for the DNS about a stranger who calls
+	settleTime   = 300 * time.Millisecond // after the last change of interfaces, before we look
+	resolveTime  = 5 * time.Second        // for host names of the configuration
+	scriptsEnd   = 30 * time.Second       // for the scripts that undo things at the end
+	maxProxies   = 256                    // addresses of one selector that proxy ARP answers for
+	filterShare  = 4                      // transactions of the packet filter rest that many times as long as they take
+	maxLogLine   = 4096                   // octets of a log line
+	debugBurst   = 1000                   // lines of one class of debugging at once,
+	debugPerSec  = 100                    // and a second
+	lockTries    = 20                     // for a daemon that is just ending
+	lockWait     = 100 * time.Millisecond
 )

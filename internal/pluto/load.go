@@ -240,6 +240,7 @@ func (d *Daemon) reorient() {
 	}
 	list, _ := d.orient(conns)
 	d.stepTable(connection.Reorient{List: list})
+	d.regroupAgain()
 }
 
 // reload takes over a configuration that was read anew: what did not change
@@ -271,6 +272,7 @@ func (d *Daemon) reload(f *config.File, names map[string]netip.Addr) {
 			d.reloadOne(f, c)
 		}
 	}
+	d.refreshGroups()
 }
 
 func (d *Daemon) wantedBy(f *config.File, name string) bool {

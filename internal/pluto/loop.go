@@ -46,6 +46,8 @@ func (d *Daemon) once(end <-chan struct{}, timer <-chan time.Time) {
 		d.planeEvent(ev)
 	case f := <-d.commands:
 		f()
+	case f := <-d.oe.findings:
+		d.foundOut(f)
 	case <-d.filterChanges():
 		d.filterAt = time.Now().Add(settleTime)
 	case e := <-d.scriptDone:

@@ -11,6 +11,7 @@ import (
 	"cygnet/internal/host"
 	"cygnet/internal/ike"
 	"cygnet/internal/ipsec"
+	"cygnet/internal/oe"
 	"cygnet/internal/underlay"
 )
 
@@ -49,6 +50,11 @@ type Options struct {
 	RunDir string
 	// Resolve finds the addresses of a host name; nil: the system's resolver.
 	Resolve func(ctx context.Context, name string) ([]netip.Addr, error)
+	// Groups reads the policy group files of a configuration; nil: there are none.
+	// Resolver asks the DNS about strangers; nil: there is no opportunistic
+	// encryption.
+	Groups   func(f *config.File) *config.Groups
+	Resolver oe.Resolver
 	// Report, if not nil, is called with every fact, from the daemon's own
 	// goroutine: it must not block.
 	Report func(ike.Report)

@@ -1,10 +1,12 @@
 package resolve
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net"
 	"net/netip"
+	"slices"
 	"time"
 
 	"cygnet/internal/dns"
@@ -29,6 +31,8 @@ type Options struct {
 	Anchors dns.Anchors // for BySelf
 	Dialer  Dialer      // nil: the system's
 	Now     func() time.Time
+
+	repeat time.Duration // of queries; 0: repeatAfter
 }
 
 // Resolver is a cache in front of a Stub or Validator.
@@ -37,6 +41,7 @@ type Resolver struct {
 	stub      *Stub      // one of the two
 	validator *Validator //
 	method    Method
+	servers   []netip.AddrPort
 }
 
 // New returns a resolver that Close ends.
@@ -47,8 +52,8 @@ func New(o Options) (*Resolver, error) {
 	if o.Dialer == nil {
 		o.Dialer = &net.Dialer{}
 	}
-	x := exchanger{servers: o.Servers, dialer: o.Dialer}
-	r := &Resolver{method: o.Method}
+	x := &exchanger{servers: o.Servers, dialer: o.Dialer, repeat: cmp.Or(o.repeat, repeatAfter)}
+	r := &Resolver{method: o.Method, servers: o.Servers}
 	if o.Method == BySelf {
 		if len(o.Anchors) == 0 {
 			return nil, errors.New("dnssec=validate needs a trust anchor")
@@ -57,13 +62,18 @@ func New(o Options) (*Resolver, error) {
 		r.Cache = NewCache(r.validator, o.Now)
 		return r, nil
 	}
-	r.stub = &Stub{x: x, trust: o.Trust, now: o.Now}
+	r.stub = &Stub{x: x, at: o.Servers, trust: o.Trust, now: o.Now}
 	var base oe.Resolver = r.stub
 	if o.Method == ByNobody {
 		base = unproven{r.stub}
 	}
 	r.Cache = NewCache(base, o.Now)
 	return r, nil
+}
+
+// Servers lists whom r asks, best first.
+func (r *Resolver) Servers() []netip.AddrPort {
+	return slices.Clone(r.servers)
 }
 
 // Validates reports whether answers can be Secure at all: the resolver

@@ -37,6 +37,8 @@ const (
 	OpDeleteState   Op = "deletestate"   // Args.Serial
 	OpRekey         Op = "rekey"         // Args.Name or Args.Serial, now
 	OpCrash         Op = "crash"         // Args.Addr: drop all SAs with that peer
+	OpPolicy        Op = "policy"        // Policy; Args.Flow: with an explanation
+	OpFlush         Op = "flush"         // Args.Prefix: forget failures of opportunistic encryption there; invalid: all
 	OpShutdown      Op = "shutdown"
 )
 
@@ -48,7 +50,7 @@ var ops = map[Op]need{
 	OpReadCerts: 0, OpReadCAs: 0, OpReadCRLs: 0, OpListCerts: 0, OpListCAs: 0, OpListCRLs: 0,
 	OpListKeys: 0, OpStatus: 0, OpTrafficStatus: 0, OpEroutes: 0, OpSAs: 0, OpLook: 0, OpLeases: 0,
 	OpPing: 0, OpDebug: 0, OpMyID: 0, OpDeleteState: needSerial, OpRekey: 0, OpCrash: needAddr,
-	OpShutdown: 0,
+	OpShutdown: 0, OpPolicy: 0, OpFlush: 0,
 
 	OpManualUp: 0, OpManualDown: needName, OpManualRoute: 0, OpManualUnroute: needName,
 	OpAddSA: 0, OpDelSA: 0, OpClearSAs: 0, OpGroup: 0,
@@ -68,7 +70,7 @@ const (
 // Reading reports whether op only looks.
 func (op Op) Reading() bool {
 	switch op {
-	case OpListCerts, OpListCAs, OpListCRLs, OpListKeys, OpStatus, OpTrafficStatus, OpEroutes, OpSAs, OpLook, OpLeases, OpPing, OpGroups, OpDevices, OpKlipsFlags:
+	case OpListCerts, OpListCAs, OpListCRLs, OpListKeys, OpStatus, OpTrafficStatus, OpEroutes, OpSAs, OpLook, OpLeases, OpPing, OpPolicy, OpGroups, OpDevices, OpKlipsFlags:
 		return true
 	}
 	return false
@@ -90,6 +92,9 @@ type Args struct {
 	ID     string     `json:"id,omitempty"`
 	Debug  []string   `json:"debug,omitempty"`
 	UTC    bool       `json:"utc,omitempty"`
+
+	Flow   *FlowSpec    `json:"flow,omitempty"`  // policy: a packet to be explained
+	Prefix netip.Prefix `json:"prefix,omitzero"` // flush
 
 	// By hand.
 	Parts    []string    `json:"parts,omitempty"` // sections that together are a connection
