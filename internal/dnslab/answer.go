@@ -86,6 +86,9 @@ func (s *Server) answer(r *dns.Msg) (*dns.Msg, time.Duration) {
 	q := r.Question[0]
 	q.Name = dns.CanonicalName(q.Name)
 	s.queries[q]++
+	if s.opts.Asked != nil {
+		s.opts.Asked(q.Name, q.Qtype)
+	}
 	m := &reply{Msg: new(dns.Msg)}
 	m.SetReply(r)
 	m.RecursionAvailable = true

@@ -7,6 +7,8 @@ package dnslab
 
 import (
 	"crypto"
+	"crypto/ed25519"
+	"encoding/base64"
 	"fmt"
 	"slices"
 	"strings"
@@ -60,6 +62,10 @@ type Options struct {
 	Validates bool
 	NoReasons bool          // SERVFAIL without extended error
 	Life      time.Duration // of signatures; 0: two days
+	// Root is the key of the root; nil: one is made. Whoever validates trusts it.
+	Root ed25519.PrivateKey
+	// Asked, if not nil, is told every question.
+	Asked func(name string, rrtype uint16)
 }
 
 // Server answers for its zones.
@@ -125,11 +131,16 @@ func New(zones []Zone, o Options) (*Server, error) {
 func (s *Server) add(spec Zone) error {
 	z := &zone{Zone: spec, sets: map[string]map[uint16][]dns.RR{}, sigs: map[string]*dns.RRSIG{}}
 	z.key = &dns.DNSKEY{Hdr: head(z.Name, dns.TypeDNSKEY), Flags: 257, Protocol: 3, Algorithm: dns.ED25519}
-	private, err := z.key.Generate(256)
-	if err != nil {
-		return err
+	if z.Name == "." && s.opts.Root != nil {
+		z.key.PublicKey = base64.StdEncoding.EncodeToString(s.opts.Root.Public().(ed25519.PublicKey))
+		z.signer = s.opts.Root
+	} else {
+		private, err := z.key.Generate(256)
+		if err != nil {
+			return err
+		}
+		z.signer = private.(crypto.Signer)
 	}
-	z.signer = private.(crypto.Signer)
 	if !z.Unsigned {
 		z.put(z.key)
 	}

@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"sync"
 	"time"
 
 	"cygnet/internal/dns"
@@ -20,11 +21,17 @@ type Dialer interface {
 	DialContext(ctx context.Context, network, address string) (net.Conn, error)
 }
 
-// exchanger asks servers: the first one, once more after silence, then the next
+// asker brings the answer to a question, whose ID it chooses.
+type asker interface {
+	exchange(ctx context.Context, q dns.Question) (*dns.Message, error)
+}
+
+// exchanger asks servers: the first one, again after silence, then the next
 // (8.4, rule 4).
 type exchanger struct {
 	servers []netip.AddrPort
 	dialer  Dialer
+	repeat  time.Duration // of silence before a query is sent again
 }
 
 var errNoServer = errors.New("no DNS server is known: resolver= in config setup names one")
@@ -46,7 +53,7 @@ func (x *exchanger) exchange(ctx context.Context, q dns.Question) (*dns.Message,
 		err error
 	}
 	replies := make(chan reply, len(x.servers))
-	next := time.NewTimer(0)
+	next := time.NewTimer(0) // when to ask the next server
 	defer next.Stop()
 	started, failed := 0, 0
 	var last error
@@ -60,7 +67,7 @@ func (x *exchanger) exchange(ctx context.Context, q dns.Question) (*dns.Message,
 					replies <- reply{m, err}
 				}()
 				started++
-				next.Reset(serverWait)
+				next.Reset(2 * x.repeat)
 			}
 		case r := <-replies:
 			if r.err == nil {
@@ -96,7 +103,8 @@ func (x *exchanger) one(ctx context.Context, server netip.AddrPort, q dns.Questi
 	return m, nil
 }
 
-// udp sends the query twice at most and reads until the answer to it is there.
+// udp sends the query, a few times in all, and reads until the answer to it is
+// there.
 // The socket is connected, so only the server's datagrams come, and its port is
 // a random one (RFC 5452).
 func (x *exchanger) udp(ctx context.Context, server netip.AddrPort, q dns.Question, query []byte) (*dns.Message, error) {
@@ -106,11 +114,10 @@ func (x *exchanger) udp(ctx context.Context, server netip.AddrPort, q dns.Questi
 	}
 	defer conn.Close()
 	defer context.AfterFunc(ctx, func() { _ = conn.SetReadDeadline(time.Unix(1, 0)) })()
-	repeat := time.AfterFunc(repeatAfter, func() { _, _ = conn.Write(query) })
-	defer repeat.Stop()
 	if _, err := conn.Write(query); err != nil {
 		return nil, err
 	}
+	defer x.again(conn, query)()
 	buf := make([]byte, maxDatagram)
 	for {
 		n, err := conn.Read(buf)
@@ -125,6 +132,25 @@ func (x *exchanger) udp(ctx context.Context, server netip.AddrPort, q dns.Questi
 			return m, err
 		}
 	}
+}
+
+// again repeats a query until stop is called.
+func (x *exchanger) again(conn net.Conn, query []byte) (stop func()) {
+	end := make(chan struct{})
+	var done sync.WaitGroup
+	done.Go(func() {
+		tick := time.NewTicker(x.repeat)
+		defer tick.Stop()
+		for range maxRepeats {
+			select {
+			case <-tick.C:
+				_, _ = conn.Write(query) // what is wrong is seen by who reads
+			case <-end:
+				return
+			}
+		}
+	})
+	return func() { close(end); done.Wait() }
 }
 
 // tcp is RFC 7766: each message after its length.

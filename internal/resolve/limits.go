@@ -12,13 +12,13 @@ const (
 	bogusTTL   = time.Minute     // until a broken zone is looked at again
 	errorTTL   = 5 * time.Second // until a silent server is asked again
 
-	repeatAfter  = 700 * time.Millisecond  // of silence the same server is asked once more
-	serverWait   = 1400 * time.Millisecond // then the next one, while the first may still answer
-	lookupLimit  = 5 * time.Second         // for whoever sets no deadline
-	maxChain     = 8                       // CNAME and DNAME links
-	probeEvery   = 5 * time.Minute         // whether the resolver validates
-	probeSooner  = 15 * time.Second        // after it did not, or did not answer
-	maxQueries   = 64                      // of one validated lookup
-	maxZoneCache = 10_000                  // zones whose keys are remembered
-	maxDatagram  = 4096                    // octets; we announce 1232
+	repeatAfter  = 700 * time.Millisecond // of silence a query is sent again; after twice that the next server is asked too
+	maxRepeats   = 4
+	lookupLimit  = 5 * time.Second  // for whoever sets no deadline
+	maxChain     = 8                // CNAME and DNAME links
+	probeEvery   = 5 * time.Minute  // whether the resolver validates
+	probeSooner  = 15 * time.Second // after it did not, or did not answer
+	maxQueries   = 64               // of one validated lookup
+	maxZoneCache = 10_000           // zones whose keys are remembered
+	maxDatagram  = 4096             // octets; we announce 1232
 )

@@ -15,7 +15,8 @@ import (
 // Stub asks resolvers that validate, and believes their AD bit
 // (opportunistic.md 8.4). It is an oe.Resolver.
 type Stub struct {
-	x     exchanger
+	x     asker
+	at    []netip.AddrPort
 	trust bool // the path to servers elsewhere is protected (resolver-trust=yes)
 	now   func() time.Time
 
@@ -33,7 +34,7 @@ type Validation struct {
 // maySay reports whether the AD bit of all servers may be believed: they are on
 // this machine, or declared trusted (rule 1).
 func (s *Stub) maySay() bool {
-	for _, server := range s.x.servers {
+	for _, server := range s.at {
 		if !s.trust && !server.Addr().Unmap().IsLoopback() {
 			return false
 		}
@@ -61,16 +62,16 @@ func (s *Stub) Validates(ctx context.Context) Validation {
 
 func (s *Stub) probe(ctx context.Context) Validation {
 	if !s.maySay() {
-		return Validation{Why: fmt.Sprintf("%s is not on this machine and resolver-trust=yes is not set", s.x.servers[0].Addr())}
+		return Validation{Why: fmt.Sprintf("%s is not on this machine and resolver-trust=yes is not set", s.at[0].Addr())}
 	}
 	m, err := s.x.exchange(ctx, dns.Question{Name: ".", Type: dns.TypeSOA})
 	switch {
 	case err != nil:
 		return Validation{Why: err.Error()}
 	case m.RCode != dns.RCodeSuccess:
-		return Validation{Why: fmt.Sprintf("resolver %s answers %s for the root", s.x.servers[0], dns.RCodeName(m.RCode))}
+		return Validation{Why: fmt.Sprintf("resolver %s answers %s for the root", s.at[0], dns.RCodeName(m.RCode))}
 	case !m.AD:
-		return Validation{Why: fmt.Sprintf("resolver %s does not validate (no AD bit for the root)", s.x.servers[0])}
+		return Validation{Why: fmt.Sprintf("resolver %s does not validate (no AD bit for the root)", s.at[0])}
 	}
 	return Validation{Validates: true}
 }

@@ -15,7 +15,7 @@ import (
 // servers it asks need to be recursive, but need not be trusted. It is an
 // oe.Resolver.
 type Validator struct {
-	x       exchanger
+	x       asker
 	anchors dns.Anchors
 	now     func() time.Time
 
