@@ -112,7 +112,8 @@ func (d *Daemon) attach(virtual string, phys host.Interface) error {
 		return fmt.Errorf("attach %s to %s: %w", virtual, phys.Name, err)
 	}
 	l.wire = wire
-	if err := d.o.Host.SetDevice(virtual, d.mtuOf(l), l.Addrs); err != nil {
+	l.inside = d.insideAddrs(l) // of a device that was attached before
+	if err := d.o.Host.SetDevice(virtual, d.mtuOf(l), append(slices.Clone(l.Addrs), l.inside...)); err != nil {
 		d.o.Plane.Detach(virtual)
 		return err
 	}
@@ -212,6 +213,7 @@ func (d *Daemon) rescan() {
 	}
 	if changed || len(d.links) != before {
 		d.reorient()
+		d.setRoutes() // the kernel has taken those whose addresses went
 	}
 	d.noteDefaults()
 	d.unfollowed = true
