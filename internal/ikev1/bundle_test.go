@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"cygnet/internal/ike"
+	"cygnet/internal/ikev1/wire"
 	"cygnet/internal/ipsec"
 	"cygnet/internal/suite"
 )
@@ -116,6 +117,37 @@ func TestAHThroughNAT(t *testing.T) {
 		p.settle()
 		if !p.east.said(ike.AHThroughNAT) {
 			t.Errorf("responder\n%s", p)
+		}
+	}
+}
+
+// strongSwan answers an offer of compression with its choice, and with the same
+// once more without IPComp. Any other second choice is refused.
+func TestRepeatedAnswer(t *testing.T) {
+	for name, test := range map[string]struct {
+		spoil func(*wire.SA)
+		ok    bool
+	}{
+		"as strongSwan does": {func(*wire.SA) {}, true},
+		"other SPI":          {func(sa *wire.SA) { sa.Proposals[2].SPI = []byte{1, 2, 3, 4} }, false},
+		"other terms":        {func(sa *wire.SA) { sa.Proposals[2].Transforms[0].ID++ }, false},
+		"a third":            {func(sa *wire.SA) { o := sa.Proposals[2]; o.Number++; sa.Proposals = append(sa.Proposals, o) }, false},
+		"without IPComp":     {func(sa *wire.SA) { sa.Proposals = append(sa.Proposals[:1], sa.Proposals[2]) }, false},
+	} {
+		p := newPair(t, 54)
+		w, _ := p.up()
+		c := p.west.conns[0]
+		offered := []part{{proto: ipsec.Comp, in: 0x4001}, {proto: ipsec.ESP, in: 0x5001}}
+		tm := terms{group: w.pfsGroup(c), life: time.Hour}
+		esp := wire.Proposal{Number: 1, Protocol: wire.ProtoESP, SPI: []byte{9, 9, 9, 9}, Transforms: []wire.Transform{w.transform2(1, ipsec.ESP, choices(c, ipsec.ESP)[0], tm)}}
+		comp := wire.Proposal{Number: 1, Protocol: wire.ProtoIPComp, SPI: []byte{0x12, 0x34}, Transforms: []wire.Transform{w.transform2(1, ipsec.Comp, suite.Chosen{}, tm)}}
+		again := esp
+		again.Number, again.Transforms = 2, slices.Clone(esp.Transforms)
+		sa := wire.SA{Proposals: []wire.Proposal{esp, comp, again}}
+		test.spoil(&sa)
+		parts, _, err := w.check2(c, offered, tm, sa)
+		if (err == nil) != test.ok || test.ok && (len(parts) != 2 || parts[0].out != 0x1234 || parts[1].out != 0x09090909) {
+			t.Errorf("%s: %+v, %v", name, parts, err)
 		}
 	}
 }

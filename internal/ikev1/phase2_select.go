@@ -3,6 +3,8 @@ package ikev1
 import (
 	"errors"
 	"fmt"
+	"reflect"
+	"slices"
 	"time"
 
 	"cygnet/internal/ike"
@@ -167,6 +169,9 @@ func groupAllowed(c *ike.Conn, k *suite.KE) bool {
 // SPIs.
 func (s *SA) check2(c *ike.Conn, offered []part, t terms, sa wire.SA) ([]part, terms, error) {
 	bs := byNumber(sa.Proposals)
+	if len(bs) == 2 && repeats(bs[0], bs[1]) {
+		bs = bs[:1]
+	}
 	if len(bs) != 1 {
 		return nil, t, fmt.Errorf("the peer's answer has %d proposals, one must be chosen", len(bs))
 	}
@@ -185,6 +190,17 @@ func (s *SA) check2(c *ike.Conn, offered []part, t terms, sa wire.SA) ([]part, t
 		parts = append(parts, p)
 	}
 	return parts, t, nil
+}
+
+// repeats reports whether the second bundle of an answer is the first without
+// IPComp. strongSwan, having chosen compression, answers with both; it means the
+// first.
+func repeats(first, second []wire.Proposal) bool {
+	rest := slices.DeleteFunc(slices.Clone(first), func(o wire.Proposal) bool { return o.Protocol == wire.ProtoIPComp })
+	return len(rest) < len(first) && slices.EqualFunc(rest, second, func(a, b wire.Proposal) bool {
+		b.Number = a.Number
+		return reflect.DeepEqual(a, b)
+	})
 }
 
 func (s *SA) checkPart(c *ike.Conn, p part, t terms, answer []wire.Proposal) (part, terms, error) {
