@@ -13,7 +13,6 @@ import (
 	"fmt"
 	"io"
 	"math/big"
-	"net"
 	"time"
 
 	"cygnet/internal/ike"
@@ -75,7 +74,7 @@ func Request(rand io.Reader, key crypto.Signer, subject ike.ID, names []ike.ID) 
 		case ike.IDUser:
 			template.EmailAddresses = append(template.EmailAddresses, id.Data)
 		case ike.IDIPv4, ike.IDIPv6:
-			template.IPAddresses = append(template.IPAddresses, net.IP(id.Data))
+			template.IPAddresses = append(template.IPAddresses, []byte(id.Data))
 		default:
 			return nil, fmt.Errorf("%q cannot be an alternative name: @host, user@host and addresses can", id)
 		}

@@ -230,9 +230,12 @@ func (x *run) step(ctx context.Context, s step) error {
 	return err
 }
 
-// kept is what a variable takes of an output: its last line that says
-// something.
+// kept is what a variable takes of an output: what is in PEM, else its last line
+// that says something.
 func kept(output string) string {
+	if i := strings.Index(output, "-----BEGIN "); i >= 0 {
+		return strings.TrimSpace(output[i:])
+	}
 	lines := strings.Split(strings.TrimSpace(output), "\n")
 	return strings.TrimSpace(lines[len(lines)-1])
 }
