@@ -3,6 +3,8 @@ package ikev2
 import (
 	"bytes"
 	"time"
+
+	"cygnet/internal/ipsec"
 )
 
 // rival is what the peer made by rekeying the same SA while our request for it
@@ -48,4 +50,12 @@ func (s *step) rivalGone(c *child) {
 		t.old.state, t.old.endAt = childUp, t.rival.end
 	}
 	t.rival = nil
+}
+
+// stillborn notes that the peer deletes a pair that we do not have: it may be
+// the one that we have asked for, if the answer was lost and the Delete was not.
+func (s *step) stillborn(spi ipsec.SPI) {
+	if t, ok := s.active.(*createTask); ok && t.sent && len(t.stillborn) < maxStillborn {
+		t.stillborn = append(t.stillborn, spi)
+	}
 }

@@ -287,3 +287,25 @@ func TestDeletedReceivesUntilAnswered(t *testing.T) {
 	p.pass(10 * time.Second)
 	p.check(0)
 }
+
+// The peer deletes a pair that it has just made for us, and the answer that
+// would tell us of it comes after the Delete.
+func TestDeletedBeforeItsAnswer(t *testing.T) {
+	p := newPair(t, 5)
+	w, e := p.up()
+	p.west.step(w, ike.AddChild{Conn: w.conn})
+	request := p.flying[0]
+	p.flying = nil
+	p.east.receive(request.Send)
+	p.flying = nil // the answer is lost
+	p.east.step(e, ike.Delete{Child: e.children[1].serial})
+	p.settle() // the Delete is not
+	if len(w.children) != 1 {
+		t.Fatalf("west has %d children", len(w.children))
+	}
+	p.pass(10 * time.Second)
+	p.check(1)
+	if downs := facts[ike.ChildDown](p.west); len(downs) != 1 || !downs[0].ByPeer {
+		t.Errorf("west reports %+v", downs)
+	}
+}

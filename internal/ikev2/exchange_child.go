@@ -2,6 +2,7 @@ package ikev2
 
 import (
 	"bytes"
+	"slices"
 
 	"cygnet/internal/ike"
 	"cygnet/internal/ikev2/wire"
@@ -23,6 +24,8 @@ type createTask struct {
 	sent    bool
 	tries   int
 	rival   *rival // the peer rekeys the same pair
+
+	stillborn []ipsec.SPI // deleted by the peer while our request is out
 }
 
 // rekeyChild asks for the replacement of a pair, unless that is coming already.
@@ -185,6 +188,9 @@ func (t *createTask) complete(s *step, a *agreement, shared ipsec.Secret) {
 	if old := t.old; old != nil && s.childBySerial(old.serial) == old {
 		s.superseded(old)
 		s.deleteReplaced(old)
+	}
+	if slices.Contains(t.stillborn, a.spiOut) {
+		s.dropChild(c, nil, true)
 	}
 }
 

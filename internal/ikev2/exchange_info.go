@@ -59,6 +59,7 @@ func (s *step) deleteChildren(ps wire.Payloads) []wire.Payload {
 		for _, spi := range d.SPIs {
 			c := s.childByPeer(d.Protocol, spi)
 			if c == nil {
+				s.stillborn(spi)
 				continue
 			}
 			s.peerDeletesChild(c)

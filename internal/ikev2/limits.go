@@ -149,6 +149,10 @@ const (
 	// minRekey keeps a short-lived SA from being rekeyed all the time.
 	minRekey = time.Second
 
+	// maxStillborn bounds the Deletes that are remembered for a pair that we
+	// have asked for. Who deletes more than one of those is not honest.
+	maxStillborn = 16
+
 	// maxChildren bounds the Child SAs of one IKE SA (V2S-43).
 	maxChildren = 1000
 

@@ -65,7 +65,7 @@ func (w *World) holder(n *Node, name string, spiI uint64, up ike.IKEUp) {
 	for _, x := range w.nodes {
 		for _, h := range x.machines {
 			if i, _ := h.SPIs(); x != n && i == spiI {
-				if nodeID(x) != up.RemoteID {
+				if !x.is(up.RemoteID) {
 					w.breach("I2", "%s takes %s for %s", name, x.Name, up.RemoteID)
 				}
 				return

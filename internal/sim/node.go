@@ -205,6 +205,10 @@ func (n *Node) doTable(a connection.Action) {
 			n.world.breach("I4", "%s: %v", n.Name, err)
 		}
 		n.world.Trace.policies(n, a.List)
+	case connection.Lookup:
+		n.question(a)
+	case connection.CheckUse:
+		n.useOf(a)
 	case connection.Log:
 		n.world.Trace.add(n.Name, "| "+a.Text)
 	case connection.Reply:
@@ -343,9 +347,9 @@ func (n *Node) startJob(h *hosted, a ike.StartJob) {
 		w.breach("I11", "%s: a job for no machine: %s", n.Name, a.Job)
 		return
 	}
-	result, err := a.Job.Run(ike.Env{Rand: w.chance.reader("job", fmt.Sprintf("%s #%d %d", n.Name, h.Serial(), a.ID)), Keys: n.Keys})
+	result, err := a.Job.Run(ike.Env{Rand: w.chance.reader("job", fmt.Sprintf("%s #%d %d", n.Name, h.Serial(), a.ID)), Keys: n.Keys, Ask: w.DNS.ask})
 	w.tap.job(a.Job, result)
-	n.jobDone(n.JobTime, h, ike.JobDone{ID: a.ID, Result: result, Err: err})
+	n.jobDone(n.delay(a.Job), h, ike.JobDone{ID: a.ID, Result: result, Err: err})
 }
 
 // jobDone brings the result of a job, when the node is awake to take it.

@@ -177,9 +177,10 @@ func (p *Plane) SetPolicies(_ context.Context, want []ipsec.Policy) error {
 	return nil
 }
 
-// rank orders selectors: the longer prefixes first, then protocol and ports.
+// rank orders selectors: the longer source first, then the longer destination,
+// then protocol and ports (freeswan.md 5.4).
 func rank(s ipsec.Selector) int {
-	r := (s.Src.Bits() + s.Dst.Bits()) * 8
+	r := (s.Src.Bits()*256 + s.Dst.Bits()) * 8
 	if s.Proto != 0 {
 		r += 4
 	}
@@ -420,11 +421,10 @@ func (p *Plane) deliver(pkt Packet) {
 
 // receiveClear takes a packet in the clear unless a policy wants it protected.
 func (p *Plane) receiveClear(pkt Packet) {
-	for _, pol := range p.spd {
-		if pol.Selector.Reverse().Contains(pkt.Flow) && pol.Action != ipsec.Pass {
-			p.drop("clear")
-			return
-		}
+	i := slices.IndexFunc(p.spd, func(pol ipsec.Policy) bool { return pol.Selector.Reverse().Contains(pkt.Flow) })
+	if i >= 0 && p.spd[i].Action != ipsec.Pass && !p.spd[i].ClearIn {
+		p.drop("clear")
+		return
 	}
 	p.node.world.inClear(p.node, pkt.Flow, "accepts")
 	p.deliver(pkt)

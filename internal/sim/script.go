@@ -31,6 +31,7 @@ import (
 //	NODE move ADDRESS           it has another address from now on
 //	NODE suspend|leap TIME      it stands still with its clock / its clock runs ahead
 //	NODE ping TUNNEL            one packet from NODE's side
+//	NODE burst TUNNEL           twenty, in five seconds
 //	next A B FATE...            of the next datagrams from A to B: ok lose twice late corrupt
 //	cut A B / mend A B          one direction of the wire
 //	replay A B                  what A has sent to B lately, once more
@@ -159,6 +160,8 @@ func (s *Script) nodeCommand(n *Node, verb string, args []string) error {
 		n.RekeyIKE(t.Name)
 	case "drop":
 		n.Drop(t.Name)
+	case "burst":
+		s.burst(n, t)
 	case "ping":
 		f := t.flowOf(n)
 		number := s.world.nextNumber()

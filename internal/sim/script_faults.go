@@ -47,3 +47,12 @@ func (s *Script) empty([]string) error {
 	}
 	return nil
 }
+
+// burst sends some packets from one end of a tunnel.
+func (s *Script) burst(n *Node, t *Tunnel) {
+	w := s.world
+	w.Trace.add(n.Name, "$ send packets through "+t.Name)
+	for i := range 20 {
+		w.after(time.Duration(i)*250*time.Millisecond, classCommand, func() { n.Ping(t.flowOf(n)) })
+	}
+}

@@ -229,11 +229,8 @@ func (p *planner) storm(string, planned) {
 
 // burst is some packets in both directions.
 func (p *planner) burst(_ string, t planned) {
-	for i := range 20 {
-		at := p.now + time.Duration(i)*250*time.Millisecond
-		p.do(at, "%s ping %s", t.a, t.name)
-		p.do(at, "%s ping %s", t.b, t.name)
-	}
+	p.do(p.now, "%s burst %s", t.a, t.name)
+	p.do(p.now, "%s burst %s", t.b, t.name)
 }
 
 func (p *planner) cut(n string, t planned) {

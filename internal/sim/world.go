@@ -54,6 +54,7 @@ func (h *eventHeap) Pop() any {
 // World is one simulated network with its gateways.
 type World struct {
 	Net      *Network
+	DNS      *DNS
 	Trace    *Trace
 	Stats    Stats
 	Breaches []Breach // of the rules, in the order met
@@ -79,6 +80,7 @@ func New(seed uint64) *World {
 	w := &World{now: Start, chance: newChance(seed), byAddr: map[netip.Addr]*Node{}, ledger: newLedger(), tap: newTap(), traffic: newTraffic()}
 	w.Trace = &Trace{world: w}
 	w.Net = newNetwork(w)
+	w.DNS = &DNS{world: w}
 	return w
 }
 
