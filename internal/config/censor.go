@@ -97,6 +97,10 @@ func (c Censor) Secrets(name, text string) string {
 			fmt.Fprintf(&b, ": PSK %s\n", c.sum(string(e.PSK.Bytes())))
 			continue
 		}
+		if e.Kind == SecretPPK {
+			fmt.Fprintf(&b, "%s: PPKS %q %s\n", e.label(), e.PPKID, c.sum(string(e.PPK.Bytes())))
+			continue
+		}
 		if e.Kind == SecretEAP {
 			fmt.Fprintf(&b, "%s : EAP %s\n", strings.Join(e.Users, " "), c.sum(string(e.Password.Bytes())))
 			continue

@@ -20,6 +20,12 @@ func (k *checker) authentication() *Problem {
 			return p
 		}
 	}
+	if k.PPK != ike.PPKNo && (byEAP(&k.Left) || byEAP(&k.Right)) {
+		return k.problem("ppk", "a PPK does not go with EAP", "leave ppk= out")
+	}
+	if k.PPK != ike.PPKNo && k.Version == 1 {
+		return k.problem("ppk", "IKEv1 has no PPK", "leave keyexchange= out")
+	}
 	if k.EAPIdentity != "" && !byEAP(&k.Left) && !byEAP(&k.Right) {
 		return k.problem("eap_identity", "neither end proves itself by EAP", "write leftauth=eap-mschapv2, or leave it out")
 	}

@@ -320,6 +320,8 @@ type Conn struct {
 	// EAPIdentity is eap_identity=: the name in EAP of the end that proves itself
 	// so; %any has the peer asked for it.
 	EAPIdentity string
+	PPK         ike.PPKUse // ppk=
+	PPKIDs      []string   // ppk-ids=, preferred first
 
 	// Family is what %any and host names mean: 4, 6, or 0 for either.
 	Family int

@@ -15,6 +15,7 @@ const (
 	SecretPSK SecretKind = iota
 	SecretPrivate
 	SecretEAP
+	SecretPPK
 )
 
 // Secrets is the content of ipsec.secrets, includes expanded, in file order.
@@ -37,6 +38,9 @@ type Secret struct {
 
 	Users    []string     // SecretEAP: whose Password it is; Index is not used
 	Password ipsec.Secret // SecretEAP
+
+	PPKID string       // SecretPPK: what both ends call it
+	PPK   ipsec.Secret // SecretPPK
 
 	// Comment is the text after the bit count of the line that newhostkey
 	// writes: host and date. Empty if there is none.

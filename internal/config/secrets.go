@@ -219,7 +219,9 @@ func (r *secretsReader) key(entry *Secret, tokens []token) bool {
 		return false
 	case word == "EAP":
 		return r.eap(entry, tokens[1:])
-	case word == "XAUTH", word == "NTLM", word == "P12", word == "PPK", word == "PPKS", word == "BLISS":
+	case word == "PPKS":
+		return r.ppk(entry, tokens[1:])
+	case word == "XAUTH", word == "NTLM", word == "P12", word == "PPK", word == "BLISS":
 		r.warn(first.at, fmt.Sprintf("secrets of kind %s are not used", word), "")
 		return false
 	}

@@ -38,6 +38,9 @@ func describeSecret(e Secret) string {
 	if e.Kind == SecretEAP {
 		words, what = e.Users, fmt.Sprintf("EAP %q", e.Password.Bytes())
 	}
+	if e.Kind == SecretPPK {
+		what = fmt.Sprintf("PPKS %q %q", e.PPKID, e.PPK.Bytes())
+	}
 	if e.Kind == SecretPrivate {
 		what = rawkey.Describe(e.Private.Signer().Public()) + " " + e.Comment
 	}

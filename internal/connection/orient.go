@@ -179,6 +179,7 @@ func (d *Description) fill(c *config.Conn, f *Facts, local, remote end) error {
 	k.Remote.Keys, k.Remote.DNS = remote.Given(), remote.AsksDNS(local.End)
 	k.Local.Certs, k.Remote.Certs = f.certs(local, remote), f.certs(remote, local)
 	eapNames(c, k)
+	k.PPK, k.PPKIDs = c.PPK, c.PPKIDs
 	d.Unique = f.unique(k)
 	d.virtual(c, local, remote)
 	k.MOBIKE = c.MOBIKE && c.Version == ike.Version2

@@ -116,6 +116,9 @@ type Conn struct {
 	RequestIP []netip.Addr
 	FromPool  bool
 
+	PPK    PPKUse   // RFC 8784
+	PPKIDs []string // names of the PPKs that may be used; none means any that ipsec.secrets has for the ends
+
 	Fragmentation Tristate // IKEv2, RFC 7383; No: neither announced nor used
 	FragmentSize  int      // octets of an IP packet above which IKE messages are cut; 0: the default
 

@@ -21,12 +21,19 @@ func (s *step) startAuth() {
 		s.fail(&ike.Failure{Reason: ike.ReasonAuth, Why: "the connection has no way to authenticate us"})
 		return
 	}
-	idi := wire.NewIDi(c.Local.ID)
 	if c.Local.Auth[0].EAP() {
+		idi := wire.NewIDi(c.Local.ID)
 		s.hs.eap = &eapRun{idi: idi.Body()}
 		s.sendAuth(idi, ike.Signature{})
 		return
 	}
+	s.startPPK()
+}
+
+// startProof makes our AUTH with the keys that now stand.
+func (s *step) startProof() {
+	c := s.conn
+	idi := wire.NewIDi(c.Local.ID)
 	s.startJob(ike.Prove{
 		Conn: c, Method: c.Local.Auth[0], PRF: s.chosen.PRF, Local: c.Local.ID, Remote: c.Remote.ID, Hashes: s.hs.hashes, Asked: s.hs.asked,
 		Octets: s.initiatorOctets(idi.Body()), Shared: s.nullSecret(c.Local.Auth[0], s.keys.pi),
@@ -61,6 +68,7 @@ func (s *step) sendAuth(idi wire.IDi, sig ike.Signature) {
 	} else if eapBoth(c) {
 		ps = append(ps, wire.NewNotify(ike.NotifyEAPOnly, nil))
 	}
+	ps = append(ps, s.ppkPayloads()...)
 	if c.MOBIKE {
 		ps = append(ps, wire.NewNotify(ike.NotifyMOBIKESupported, nil))
 	}
@@ -104,6 +112,10 @@ func (s *step) authResponse(in inbound) {
 	}
 	if !accepts(&c.Remote, method) {
 		s.notThem(fmt.Sprintf("the peer authenticates by %s, which the connection does not allow", methodName(method)), "", methodName(method))
+		return
+	}
+	if !s.ppkAnswered(in.Payloads) {
+		s.notThem("the peer has not got our PPK, which the connection insists on", "", "")
 		return
 	}
 	s.remoteID = peer
@@ -219,11 +231,17 @@ func (s *step) authRequest(in inbound) {
 		s.eapFirst(in, idi)
 		return
 	}
+	s.answerPPK(c, in.Payloads, auth, func(s *step, auth wire.AUTH) { s.checkInitiator(in, idi, auth) })
+}
+
+// checkInitiator checks the AUTH of the peer that a connection was found for.
+func (s *step) checkInitiator(in inbound, idi wire.IDi, auth wire.AUTH) {
+	peer := s.remoteID
 	s.startJob(ike.Verify{
-		Conn: c, PRF: s.chosen.PRF, Local: s.localID, Remote: peer,
+		Conn: s.conn, PRF: s.chosen.PRF, Local: s.localID, Remote: peer,
 		Octets: s.initiatorOctets(idi.Body()),
 		Auth:   ike.Signature{Method: auth.Method, Data: auth.Data, Certs: certsOf(in.Payloads)}, Now: s.now,
-		Shared: s.nullSecret(method, s.keys.pi), From: s.remote.Addr(),
+		Shared: s.nullSecret(methodOf(auth.Method), s.keys.pi), From: s.remote.Addr(),
 	}, func(s *step, result any, err error) {
 		if err != nil {
 			s.refuseAuth(&ike.Failure{Reason: ike.ReasonAuth, Why: "authentication of '" + peer.String() + "' failed: " + err.Error()})
@@ -336,6 +354,9 @@ func (s *step) responderUp(ps []wire.Payload) {
 	// RFC 7619, 3: nobody may end the IKE SAs of others who has not said who it is.
 	contact := says(in.Payloads, ike.NotifyInitialContact) && s.remoteID.Kind != ike.IDNULL
 	s.conn = s.instantiate()
+	if s.hs.ppk.name != "" {
+		ps = append(ps, wire.NewNotify(ike.NotifyPPKIdentity, nil))
+	}
 	if s.mobike = s.conn.MOBIKE && says(in.Payloads, ike.NotifyMOBIKESupported); s.mobike {
 		ps = append(ps, wire.NewNotify(ike.NotifyMOBIKESupported, nil))
 	}

@@ -119,6 +119,10 @@ func (s *step) eapFirst(in inbound, idi wire.IDi) {
 	c := s.conn
 	idr := wire.NewIDr(c.Local.ID)
 	s.hs.eap = &eapRun{idi: idi.Body(), idr: idr.Body()}
+	if c.PPK == ike.PPKInsist {
+		s.refuseAuth(&ike.Failure{Reason: ike.ReasonAuth, Why: fmt.Sprintf("connection %q insists on a PPK, which does not go with EAP", c.Name)})
+		return
+	}
 	if c.Local.Auth[0].EAP() {
 		if !says(in.Payloads, ike.NotifyEAPOnly) || !eapBoth(c) {
 			s.refuseAuth(&ike.Failure{Reason: ike.ReasonAuth, Why: fmt.Sprintf("peer '%s' wants us to prove ourselves outside EAP, which connection %q does not", s.remoteID, c.Name)})

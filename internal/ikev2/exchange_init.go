@@ -21,6 +21,7 @@ type handshake struct {
 	asked             []ike.CertRequest
 	mid               intermediate
 	eap               *eapRun // an end proves itself by EAP
+	ppk               ppkRun
 
 	// Initiator.
 	trigger   *ipsec.Flow
@@ -92,6 +93,9 @@ func (s *step) sendInit() {
 	}
 	if slices.ContainsFunc(s.conn.IKE, suite.Proposal.Hybrid) {
 		ps = append(ps, wire.NewNotify(ike.NotifyIntermediateSupported, nil))
+	}
+	if s.conn.PPK != ike.PPKNo {
+		ps = append(ps, ppkOffer())
 	}
 	h := ike.Header{SPIi: s.spiI, Major: ike.Version2, Exchange: ike.SAInit, Flags: ike.FlagInitiator}
 	hs.request = wire.Append(nil, h, ps...)
@@ -194,6 +198,7 @@ func (s *step) acceptInit(in inbound, ps wire.Payloads) {
 		}
 		s.natDetect(s.spiR, ps)
 		s.fragments = s.mayFragment() && says(ps, ike.NotifyFragmentationSupported)
+		hs.ppk.agreed = says(ps, ike.NotifyUsePPK)
 		s.win.pending = nil
 		if s.encap || s.natPeerKnows && s.conn.MOBIKE { // RFC 4555, 3.3
 			s.float()
@@ -307,6 +312,7 @@ func newResponder(cfg *Config, g *greeting) *SA {
 	s.hs = &handshake{
 		ni: clone(g.nonce), nr: s.random(nonceLen), request: g.in.msg, hashes: peerHashes(g.in.Payloads),
 	}
+	s.hs.ppk.agreed = says(g.in.Payloads, ike.NotifyUsePPK) && s.ppkAccepted()
 	return s
 }
 
@@ -353,6 +359,9 @@ func (s *step) initResponse(g *greeting, public []byte) []byte {
 	}
 	if len(g.chosen.Additional()) > 0 {
 		ps = append(ps, wire.NewNotify(ike.NotifyIntermediateSupported, nil))
+	}
+	if s.hs.ppk.agreed {
+		ps = append(ps, ppkOffer())
 	}
 	h := ike.Header{SPIi: s.spiI, SPIr: s.spiR, Major: ike.Version2, Exchange: ike.SAInit, Flags: ike.FlagResponse}
 	answer := wire.Append(nil, h, ps...)

@@ -270,6 +270,7 @@ func (g *Gate) note(now time.Time, in inbound, out []ike.Action, text string) []
 // that no other connections need to be asked for.
 func answerLen(gr *greeting) int {
 	st := &step{SA: &SA{cfg: &Config{Rand: zeros{}}, conn: gr.conn, began: true, local: gr.in.local, remote: gr.in.remote, hs: &handshake{nr: make([]byte, nonceLen)}}}
+	st.hs.ppk.agreed = says(gr.in.Payloads, ike.NotifyUsePPK) // at most
 	return len(st.initResponse(gr, make([]byte, gr.chosen.KE.Answer)))
 }
 
