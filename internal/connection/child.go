@@ -115,7 +115,7 @@ func (t *Table) enroute(c *conn) {
 // at the same time.
 func (t *Table) checkSurplus(c *conn) {
 	if ch := c.surplus(); ch != nil && ch.surplusAt.IsZero() {
-		ch.surplusAt = t.now.Add(surplusDelay)
+		ch.surplusAt = t.now.Add(c.surplusWait(ch))
 		t.dirty = true
 	}
 }
@@ -146,6 +146,16 @@ func (c *conn) surplus() *child {
 		return nil
 	}
 	return lowest
+}
+
+// surplusWait is how long a surplus pair must stay. A pair of the peer's making
+// is in use at the other end when our answer is there; as long as the peer may
+// still be asking for it, the other pair is all it has.
+func (c *conn) surplusWait(ch *child) time.Duration {
+	if slices.ContainsFunc(c.children, func(x *child) bool { return x != ch && !x.closing && !x.replaced && !x.up.Initiator }) {
+		return max(surplusDelay, c.RetransmitTotal)
+	}
+	return surplusDelay
 }
 
 func (ch *child) low() ipsec.SPI { return min(ch.up.In.SPI, ch.up.Out.SPI) }

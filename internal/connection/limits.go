@@ -14,7 +14,8 @@ const (
 	replaceDelay = 10 * time.Second
 
 	// Two ends that initiate at the same time end with two pairs of SAs. The
-	// surplus one goes when the other has surely come into use.
+	// surplus one goes when the other has surely come into use: after that, or
+	// when an answer of ours can no longer be on its way.
 	surplusDelay = 5 * time.Second
 
 	// An INITIAL_CONTACT that crosses an IKE SA of our own this young was said
@@ -67,6 +68,9 @@ const (
 	// What comes in the clear is accepted so long after a tunnel is up, where the
 	// group lets it pass at all: the peer may not have switched yet.
 	clearGrace = 10 * time.Second
+	// A peer that has begun a tunnel is ready for our packets so long after our
+	// answer.
+	peerSettles = 200 * time.Millisecond
 	// A flow that a peer was granted comes up by then, or never.
 	grantTime = 10 * time.Second
 	// An IKE SA with a stranger ends so long after its last Child SA, and one
