@@ -53,6 +53,7 @@ type flow struct {
 	tried    int
 	next     alarm   // when the next one begins beside those that are tried
 	attempts []*conn // with gateways, ours and theirs
+	ready    alarm   // packets that wait may go by a tunnel that the peer has begun
 	why      cause   // of the weightiest attempt that failed
 
 	conn   *conn // of the tunnel
@@ -100,7 +101,7 @@ func (t *Table) enter(f *flow, s FlowState) {
 	if f.waits() {
 		o.waiting++
 	}
-	for _, a := range []*alarm{&f.alarm, &f.next, &f.proof} {
+	for _, a := range []*alarm{&f.alarm, &f.next, &f.proof, &f.ready} {
 		o.alarms.set(a, time.Time{})
 	}
 	if !f.waits() {
@@ -117,6 +118,7 @@ func (t *Table) begin(x *rule, sel ipsec.Selector) *flow {
 	f.next.ring = func() { t.tryNext(f) }
 	f.proof.ring = func() { t.reprove(f) }
 	f.grace.ring = func() { t.dirty = true }
+	f.ready.ring = func() { t.peerReady(f) }
 	t.oe.flows[sel] = f
 	t.oe.waiting++
 	t.oe.count.Begun++
@@ -255,7 +257,7 @@ func (t *Table) forgetFlow(f *flow) {
 		o.waiting--
 	}
 	t.setAnon(f, false)
-	for _, a := range []*alarm{&f.alarm, &f.hold, &f.next, &f.proof, &f.grace} {
+	for _, a := range []*alarm{&f.alarm, &f.hold, &f.next, &f.proof, &f.grace, &f.ready} {
 		o.alarms.set(a, time.Time{})
 	}
 	delete(o.flows, f.sel)

@@ -218,7 +218,7 @@ func (g *Group) strangers(c *config.Conn, dns oe.Options) {
 	dns.AcceptInsecure = g.OE.AcceptWeak
 	k := g.Conn
 	k.Stranger = &ike.Stranger{DNS: dns}
-	k.Narrow, k.KeyingTries, k.Rekey = true, 1, true
+	k.Narrow, k.KeyingTries, k.Rekey, k.MOBIKE = true, 1, true, false
 	k.IKELife, k.ChildLife, k.RekeyMargin, k.RekeyFuzz = strangerIKELife, strangerChildLife, strangerMargin, 100
 	k.RetransmitFirst, k.RetransmitTotal = strangerRetry, g.OE.IKETimeout
 	k.DPDDelay, k.DPDAction = strangerLiveness, ike.DPDHold

@@ -247,6 +247,28 @@ func (t *Table) refetch(f *flow) {
 // for it are given up.
 func (t *Table) tunnelUp(c *conn) {
 	f := c.flow
+	if ch := c.using(); f.waits() && f.ours && ch != nil && !ch.up.Initiator && f.ready.at.IsZero() {
+		// The peer has yet to take our answer in; packets that wait would be
+		// there before it is ready for them.
+		t.oe.alarms.set(&f.ready, t.now.Add(peerSettles))
+		return
+	}
+	t.carry(c)
+}
+
+// peerReady takes the tunnel into use that a peer has begun.
+func (t *Table) peerReady(f *flow) {
+	for _, c := range f.attempts {
+		if len(c.children) > 0 {
+			t.carry(c)
+			return
+		}
+	}
+}
+
+// carry gives a flow to its tunnel.
+func (t *Table) carry(c *conn) {
+	f := c.flow
 	f.attempts = slices.DeleteFunc(f.attempts, func(x *conn) bool { return x == c })
 	for _, other := range slices.Clone(f.attempts) {
 		t.abandonAttempt(f, other)
