@@ -2,121 +2,111 @@ package main
 
 import (
 	"cmp"
-	"crypto"
-	"crypto/rsa"
+	"crypto/x509"
+	"encoding/pem"
 	"fmt"
 	"io"
-	"path/filepath"
+	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
 
-	"cygnet/internal/config"
-	"cygnet/internal/ike"
 	"cygnet/internal/rawkey"
 	"cygnet/internal/whack"
 )
 
+// showOrder is what showhostkey was asked for.
+type showOrder struct {
+	left, right, key, ipseckey, dhclient, list, dump, pem, asJSON bool
+
+	txt, file, id string
+	record        recordOrder
+}
+
 func newShowhostkey() *cobra.Command {
-	var left, right, key, asJSON bool
-	var txt, file, id string
+	var o showOrder
 	c := &cobra.Command{
-		Use:   "showhostkey --left | --right | --key | --txt GATEWAY [--id ID] [--file FILE]",
+		Use:   "showhostkey --left | --right | --ipseckey | --txt GATEWAY | --key | --pem | --list | --dump | --json [OPTION...]",
 		Short: "Show the public half of this host's key, ready to paste",
-		Args:  cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			forms := 0
-			for _, on := range []bool{left, right, key, txt != "", asJSON} {
-				if on {
-					forms++
-				}
-			}
-			if forms != 1 {
-				return fail(whack.ExitUsage, "exactly one of --left, --right, --key, --txt and --json is needed")
-			}
-			own, err := findHostKey(cmp.Or(file, where().secrets()), id)
-			if err != nil {
-				return fail(whack.ExitFailed, "%w", err)
-			}
-			out := cmd.OutOrStdout()
-			switch {
-			case txt != "":
-				return own.printTXT(out, txt)
-			case key:
-				return own.printKEY(out)
-			case asJSON:
-				return own.printJSON(out)
-			}
-			return own.printConf(out, map[bool]string{true: "left", false: "right"}[left])
-		},
+		Long: `showhostkey prints the public half of a key of ipsec.secrets: as a line of
+ipsec.conf (--left, --right), as a record for a zone file (--ipseckey, --txt and
+the obsolete --key), or as PEM. The private half is never shown.
+
+A record stands at the name that --owner gives: a host name, an address, whose
+reverse name is meant, or a prefix, which makes a record for each of its
+addresses, or one for all with --wildcard.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return o.run(cmd.OutOrStdout(), cmd.ErrOrStderr()) },
 	}
 	f := c.Flags()
-	f.BoolVar(&left, "left", false, "as leftrsasigkey= (or leftpubkey=) for ipsec.conf")
-	f.BoolVar(&right, "right", false, "as rightrsasigkey= (or rightpubkey=) for ipsec.conf")
-	f.BoolVar(&key, "key", false, "as a KEY record (obsolete)")
-	f.StringVar(&txt, "txt", "", "as a TXT record that names this gateway: an address, or @ and a domain name")
-	f.StringVar(&file, "file", "", "look into this file instead of ipsec.secrets")
-	f.StringVar(&id, "id", "", "the key that has this identity before its colon")
-	f.BoolVar(&asJSON, "json", false, "print JSON")
+	f.BoolVar(&o.left, "left", false, "as leftrsasigkey= (or leftpubkey=) for ipsec.conf")
+	f.BoolVar(&o.right, "right", false, "as rightrsasigkey= (or rightpubkey=) for ipsec.conf")
+	f.BoolVar(&o.ipseckey, "ipseckey", false, "as an IPSECKEY record (RFC 4025)")
+	f.StringVar(&o.txt, "txt", "", "as a TXT record that names this gateway: an address, or @ and a domain name")
+	f.BoolVar(&o.key, "key", false, "as a KEY record (obsolete)")
+	f.StringVar(&o.record.gateway, "gateway", "", "gateway of the IPSECKEY record, address or name (default: the owner itself)")
+	f.IntVar(&o.record.precedence, "precedence", defaultPrecedence, "precedence of the record: 0, first choice, to 255")
+	f.StringVar(&o.record.owner, "owner", "", "where the record stands: host name, address or prefix (default: the gateway's reverse name)")
+	f.BoolVar(&o.record.wildcard, "wildcard", false, "one record for all addresses of --owner that have no other")
+	f.StringVar(&o.file, "file", "", "look into this file instead of ipsec.secrets")
+	f.StringVar(&o.id, "id", "", "the key that has this identity before its colon")
+	f.BoolVar(&o.list, "list", false, "list the keys, one a line")
+	f.BoolVar(&o.dump, "dump", false, "list the keys with their public halves")
+	f.BoolVar(&o.pem, "pem", false, "as PEM")
+	f.BoolVar(&o.dhclient, "dhclient", false, "DHCP options of WAVEsec; not supported")
+	f.BoolVar(&o.asJSON, "json", false, "print JSON")
 	return c
 }
 
-// hostKey is the public half of one entry of ipsec.secrets.
-type hostKey struct {
-	public  crypto.PublicKey
-	comment string // host and date, where the entry has them
-}
-
-// findHostKey finds the entry without index, or the one that has index id.
-func findHostKey(file, id string) (hostKey, error) {
-	secrets := config.ParseSecrets(config.OS{}, file, config.SecretsOptions{
-		PrivateDir: filepath.Join(where().conf, "ipsec.d", "private"),
-	})
-	var found []hostKey
-	for _, e := range secrets.Entries {
-		if e.Kind != config.SecretPrivate {
-			continue
-		}
-		match, err := indexed(e, id)
-		if err != nil {
-			return hostKey{}, err
-		}
-		if match {
-			found = append(found, hostKey{e.Private.Signer().Public(), e.Comment})
+func (o *showOrder) run(out, diag io.Writer) error {
+	forms := 0
+	for _, on := range []bool{o.left, o.right, o.key, o.ipseckey, o.dhclient, o.list, o.dump, o.pem, o.txt != "", o.asJSON} {
+		if on {
+			forms++
 		}
 	}
 	switch {
-	case len(found) == 1:
-		return found[0], nil
-	case len(found) > 1:
-		return hostKey{}, fmt.Errorf("multiple default keys found!?! (in %q)", file)
-	case len(secrets.Errors) > 0:
-		return hostKey{}, secrets.Errors[0]
-	case id != "":
-		return hostKey{}, fmt.Errorf("no %q key in %q", id, file)
+	case forms != 1:
+		return fail(whack.ExitUsage, "exactly one of --left, --right, --ipseckey, --txt, --key, --pem, --list, --dump and --json is needed")
+	case o.dhclient:
+		return fail(whack.ExitFailed, "the DHCP options of WAVEsec are not supported")
 	}
-	return hostKey{}, fmt.Errorf("no default key in %q", file)
-}
-
-func indexed(e config.Secret, id string) (bool, error) {
-	if id == "" {
-		return len(e.Index) == 0, nil
+	file := cmp.Or(o.file, where().secrets())
+	if o.list || o.dump {
+		return listKeys(out, file, o.dump)
 	}
-	want, err := ike.ParseID(id)
+	own, err := findHostKey(file, o.id)
 	if err != nil {
-		return false, err
+		return fail(whack.ExitFailed, "%w", err)
 	}
-	for _, x := range e.Index {
-		if x.ID.Equal(want) {
-			return true, nil
-		}
+	switch {
+	case o.txt != "":
+		o.record.gateway = o.txt
+		return own.printTXT(out, o.record)
+	case o.ipseckey:
+		return own.printIPSECKEY(out, o.record)
+	case o.key:
+		fmt.Fprintln(diag, "showhostkey: KEY records for IPsec are obsolete since RFC 3445; publish --ipseckey or --txt")
+		return own.printKEY(out, o.record)
+	case o.pem:
+		return own.printPEM(out)
+	case o.asJSON:
+		return own.printJSON(out)
 	}
-	return false, nil
+	return own.printConf(out, map[bool]string{true: "left", false: "right"}[o.left])
 }
 
 // about is the comment line's text: kind, size, host and date.
 func (k hostKey) about() string {
 	return strings.TrimRight(rawkey.Describe(k.public)+"   "+k.comment, " ")
+}
+
+// host is the name in the comment of the key, else this machine's.
+func (k hostKey) host() string {
+	if name, _, _ := strings.Cut(k.comment, " "); name != "" {
+		return name
+	}
+	return fullHostname()
 }
 
 func (k hostKey) printConf(out io.Writer, side string) error {
@@ -128,30 +118,12 @@ func (k hostKey) printConf(out io.Writer, side string) error {
 	return err
 }
 
-func (k hostKey) printTXT(out io.Writer, gateway string) error {
-	if err := rawkey.CheckGateway(gateway); err != nil {
-		return err
-	}
-	if _, ok := k.public.(*rsa.PublicKey); !ok {
-		return fmt.Errorf("a TXT record carries an RSA key; this one is %s", rawkey.Describe(k.public))
-	}
-	const preference = 10
-	record, err := rawkey.TXTRecord(preference, gateway, k.public)
+func (k hostKey) printPEM(out io.Writer) error {
+	der, err := x509.MarshalPKIXPublicKey(k.public)
 	if err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(out, "; %s\n%s\n", k.about(), strings.TrimRight(record, "\n"))
-	return err
-}
-
-func (k hostKey) printKEY(out io.Writer) error {
-	host, _, _ := strings.Cut(k.comment, " ")
-	record, err := rawkey.KEYRecord(host, k.public)
-	if err != nil {
-		return err
-	}
-	_, err = fmt.Fprintf(out, "; %s\n%s\n", k.about(), strings.TrimRight(record, "\n"))
-	return err
+	return pem.Encode(out, &pem.Block{Type: "PUBLIC KEY", Bytes: der})
 }
 
 func (k hostKey) printJSON(out io.Writer) error {
@@ -167,4 +139,38 @@ func (k hostKey) printJSON(out io.Writer) error {
 		Key     string `json:"key"`
 		Comment string `json:"comment,omitempty"`
 	}{1, rawkey.Describe(k.public), rawkey.KeyID(k.public), rawkey.Keyword(k.public), text, k.comment})
+}
+
+// listKeys prints each key of a secrets file with its identities; dump adds the
+// public half.
+func listKeys(out io.Writer, file string, dump bool) error {
+	keys, err := hostKeys(file)
+	if err != nil {
+		return fail(whack.ExitFailed, "%w", err)
+	}
+	for n, k := range keys {
+		whose := "any"
+		if len(k.index) > 0 {
+			whose = strings.Join(k.index, " ")
+		}
+		fmt.Fprintf(out, "%d  %s  %s  for %s  %s\n", n+1, rawkey.Describe(k.public), rawkey.KeyID(k.public), whose, k.comment)
+		if !dump {
+			continue
+		}
+		text, err := rawkey.Format(k.public)
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(out, "\t%s\n", text)
+	}
+	return nil
+}
+
+// fullHostname is what `hostname --fqdn' prints, as far as the machine knows.
+func fullHostname() string {
+	name, err := os.Hostname()
+	if err != nil || name == "" {
+		return "localhost"
+	}
+	return name
 }
