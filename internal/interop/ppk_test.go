@@ -30,7 +30,11 @@ func TestPPK(t *testing.T) {
 	})
 	t.Run("another name", func(t *testing.T) {
 		sides(t, func(t *testing.T, byUs bool) {
-			r := start(t, ppkPlan("yes", "no", "beta"))
+			p := ppkPlan("yes", "no", "beta")
+			if byUs { // as responder it wants the PPK of that name, or any if it names none
+				p.charon = ""
+			}
+			r := start(t, p)
 			r.initiate(byUs)
 			r.traffic()
 			if log := r.log(); strings.Contains(log, "using PPK") {
@@ -40,7 +44,11 @@ func TestPPK(t *testing.T) {
 	})
 	t.Run("insisted on", func(t *testing.T) {
 		sides(t, func(t *testing.T, byUs bool) {
-			start(t, ppkPlan("insist", "no", "beta")).refused(byUs, "PPK")
+			why := "PPK"
+			if byUs {
+				why = "the peer refuses us"
+			}
+			start(t, ppkPlan("insist", "no", "beta")).refused(byUs, why)
 		})
 	})
 }
