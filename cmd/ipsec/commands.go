@@ -26,6 +26,7 @@ func commands() []*cobra.Command {
 		newLeases(),
 		newVerify(),
 		newCheck(),
+		newSimulate(),
 		newRanbits(),
 		newRsasigkey(),
 		newNewhostkey(),

@@ -1,6 +1,7 @@
 // Package sim runs whole gateways in virtual time: IKE machines, connections,
 // a network that loses, doubles, delays, reorders and corrupts, and a data
-// plane that checks what it carries. It is for tests only.
+// plane that checks what it carries. It is for tests, and for `ipsec simulate';
+// nothing of a real gateway uses it.
 //
 // A World is one goroutine's event loop without any clock of its own, so a
 // seed is a history: the same seed and commands give the same trace, octet by
@@ -8,7 +9,10 @@
 // seed, what is decided, where, and how often it was decided there before;
 // taking one event out of a run leaves the fate of the others as it was.
 //
-// The safety rules of check.go hold after every event; those of quiet.go once
+// A run is a Script, written by hand or drawn from a seed (NewPlan). Every node
+// has a clock of its own, which may stop and leap.
+//
+// The safety rules of check*.go hold after every event; those of quiet.go once
 // the faults have ended. A breach is kept in World.Breaches and ends nothing,
 // so that the trace shows what follows.
 package sim

@@ -190,11 +190,23 @@ func (s *Script) seed(a []string) error {
 }
 
 func (s *Script) node(a []string) error {
+	addr, err := netip.ParseAddr(a[1])
+	switch {
+	case err != nil:
+		return err
+	case s.world.Node(a[0]) != nil:
+		return fmt.Errorf("the name %q is taken", a[0])
+	case s.world.byAddr[addr] != nil:
+		return fmt.Errorf("the address is that of %s", s.world.byAddr[addr].Name)
+	}
 	s.world.Add(a[0], a[1], s.engine)
 	return nil
 }
 
 func (s *Script) nat(a []string) error {
+	if _, err := netip.ParseAddr(a[0]); err != nil {
+		return err
+	}
 	var inside []*Node
 	for _, name := range a[1:] {
 		n := s.world.Node(name)
@@ -244,8 +256,16 @@ func parseFaults(f *Faults, args []string) error {
 
 func (s *Script) tunnel(a []string) error {
 	from, to := s.world.Node(a[1]), s.world.Node(a[3])
-	if from == nil || to == nil {
-		return fmt.Errorf("no such node")
+	if from == nil || to == nil || from == to {
+		return fmt.Errorf("needs two nodes")
+	}
+	for _, net := range []string{a[2], a[4]} {
+		if _, err := netip.ParsePrefix(net); err != nil {
+			return err
+		}
+	}
+	if _, err := s.find(a[0]); err == nil {
+		return fmt.Errorf("there is a tunnel of that name")
 	}
 	var failed error
 	s.world.Tunnel(a[0], from, to, a[2], a[4], func(n *Node, d *connection.Description) {

@@ -55,3 +55,21 @@ func scenario(t *testing.T, file string) {
 		t.Errorf("the history differs (-want +got); -update if that is right:\n%s", d)
 	}
 }
+
+// A script may come from a file: what is wrong in it is an error with its line,
+// never a panic.
+func TestBadScripts(t *testing.T) {
+	head := "node west 192.0.2.1\nnode east 192.0.2.2\ntunnel net west 10.1.0.0/16 east 10.2.0.0/16\n"
+	for _, line := range []string{
+		"node north 192.0.2", "node west 192.0.2.9", "node north 192.0.2.1", "nat 1.2.3 west", "nat 192.0.2.7 north",
+		"tunnel other west 10.1.0.0 east 10.2.0.0/16", "tunnel other west 10.1.0.0/16 west 10.2.0.0/16", "tunnel net west 10.1.0.0/16 east 10.2.0.0/16",
+		"tunnel other west 10.1.0.0/16 east 10.2.0.0/16 life=long", "tunnel other west 10.1.0.0/16 east 10.2.0.0/16 colour=blue",
+		"link loss=much", "link weather=bad", "west up other", "west dance net", "west move nowhere", "west move 192.0.2.2", "west suspend long", "west",
+		"next west east burn", "cut west north", "forge west east insult", "stream net north 1s", "run soon", "at noon run 1s", "expect miracles net", "quiet other", "seed x",
+		"pool north 10.0.0.0/8", "pool west 10", "secret west north x",
+	} {
+		if _, err := RunScript(head+line+"\n", IKEv2); err == nil || !strings.HasPrefix(err.Error(), "line 4: ") {
+			t.Errorf("%s: %v", line, err)
+		}
+	}
+}
