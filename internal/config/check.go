@@ -298,14 +298,14 @@ func (k *checker) keys() *Problem {
 		}
 	}
 	if k.needsKey() && !k.known(&k.Left, &k.Right) && !k.known(&k.Right, &k.Left) {
-		k.warn("authby", "no public key is given for either end, and keys are not looked up in DNS", "give leftrsasigkey= and rightrsasigkey=, or leftcert=, or authby=secret")
+		k.warn("authby", "no public key is given for either end, and none is looked up in the DNS", "give leftrsasigkey= and rightrsasigkey=, or leftcert=, or authby=secret")
 	}
 	return nil
 }
 
 // known reports whether the configuration says how an end proves itself.
 func (k *checker) known(e, other *End) bool {
-	return len(e.Given()) > 0 || e.Cert.File != "" || e.AcceptsCertificate(other)
+	return len(e.Given()) > 0 || e.Cert.File != "" || e.AcceptsCertificate(other) || e.AsksDNS(other)
 }
 
 // needsKey reports whether the connection can be authenticated by public keys

@@ -48,6 +48,9 @@ const (
 	TypeKEY      uint16 = 25
 	TypeAAAA     uint16 = 28
 	TypeIPSECKEY uint16 = 45
+
+	typeDS     uint16 = 43 // of interest to who validates
+	typeDNSKEY uint16 = 48
 )
 
 // Query is a question to the DNS, class IN. Name is absolute and lower case.
@@ -74,6 +77,10 @@ func TypeName(t uint16) string {
 		return "AAAA"
 	case TypeIPSECKEY:
 		return "IPSECKEY"
+	case typeDS:
+		return "DS"
+	case typeDNSKEY:
+		return "DNSKEY"
 	}
 	return fmt.Sprintf("TYPE%d", t)
 }
