@@ -60,6 +60,10 @@ type Unroute struct {
 	Name   string
 }
 
+// Batch is several events at one moment. SPD and routes are brought in line once,
+// after the last: a thousand connections cost a thousand times what one does.
+type Batch struct{ List []Event }
+
 // Rekey replaces the newest Child SA of a connection now or, where a Serial is
 // given instead of a name, that IKE SA or Child SA.
 type Rekey struct {
@@ -123,6 +127,7 @@ func (Replace) event()     {}
 func (Delete) event()      {}
 func (Up) event()          {}
 func (Down) event()        {}
+func (Batch) event()       {}
 func (Route) event()       {}
 func (Unroute) event()     {}
 func (Rekey) event()       {}

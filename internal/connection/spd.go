@@ -11,7 +11,7 @@ import (
 // settle tells what SPD and routes must be, if that has changed. Policies come
 // first: a route never leads into a device before its policy is there.
 func (t *Table) settle() {
-	if !t.dirty {
+	if !t.dirty || t.batching {
 		return
 	}
 	t.settleSPD()

@@ -32,6 +32,8 @@ type Table struct {
 	now    time.Time
 	out    []Action
 	report ike.Report // what a Reported brought
+
+	batching bool // SPD and routes wait for the end of a Batch
 }
 
 // key names a connection or instance.
@@ -89,7 +91,23 @@ func NewTable() *Table {
 // Step consumes one event and appends to out what must be done, in order.
 func (t *Table) Step(now time.Time, ev Event, out []Action) []Action {
 	t.now, t.out, t.report = now, out, ike.Report{}
+	t.take(ev)
+	t.due()
+	t.settle()
+	t.checkDown()
+	out, t.out = t.out, nil
+	return out
+}
+
+// take handles one event.
+func (t *Table) take(ev Event) {
 	switch e := ev.(type) {
+	case Batch:
+		t.batching = true
+		for _, one := range e.List {
+			t.take(one)
+		}
+		t.batching = false
 	case Add:
 		t.add(e)
 	case Replace:
@@ -132,11 +150,6 @@ func (t *Table) Step(now time.Time, ev Event, out []Action) []Action {
 		t.flush(e)
 	case TimeUp:
 	}
-	t.due()
-	t.settle()
-	t.checkDown()
-	out, t.out = t.out, nil
-	return out
 }
 
 // Deadline is when Step wants a TimeUp event; the zero time means never.

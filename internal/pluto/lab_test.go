@@ -39,6 +39,7 @@ type gateway struct {
 	conf    string
 	secrets string
 	noIKE   bool
+	runDir  string
 
 	scriptEnv []string
 	filter    firewall.Firewall
@@ -196,7 +197,7 @@ func (g *gateway) start(conf string) {
 	g.t.Helper()
 	g.write(conf)
 	ready := make(chan struct{})
-	d, err := New(Options{Version: "test", Plane: g.plane, Host: g.machine, Keys: ring{keys.New(keys.Options{}), g}, ScriptEnv: g.scriptEnv, Firewall: g.filter, NoIKE: g.noIKE,
+	d, err := New(Options{Version: "test", Plane: g.plane, Host: g.machine, Keys: ring{keys.New(keys.Options{}), g}, ScriptEnv: g.scriptEnv, Firewall: g.filter, NoIKE: g.noIKE, RunDir: g.runDir,
 		Log:   slog.New(NewLogHandler(g.log, false, slog.LevelInfo)),
 		Ready: func() { close(ready) },
 		Config: func(string) (*config.File, error) {

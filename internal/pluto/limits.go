@@ -6,6 +6,7 @@ import "time"
 const (
 	replyQueue   = 4096                   // replies to one client that has not read them; then it is cut off
 	maxWaiting   = 64                     // jobs that wait for name servers and the like at once
+	startQueue   = 16                     // replies about one connection that is routed at the start
 	byeTime      = 1 * time.Second        // for Deletes to be answered at the end
 	strangerWait = 5 * time.Second        // for the DNS about a stranger who calls
 	settleTime   = 300 * time.Millisecond // after the last change of interfaces, before we look

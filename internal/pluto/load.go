@@ -13,10 +13,12 @@ import (
 	"cygnet/internal/ike"
 	"cygnet/internal/ikev2"
 	"cygnet/internal/ipsec"
+	"cygnet/internal/whack"
 )
 
 // configure takes over a configuration. It changes no connection.
 func (d *Daemon) configure(f *config.File, names map[string]netip.Addr) {
+	d.dropRelays(f)
 	d.file = f
 	if d.names == nil {
 		d.names = map[string]netip.Addr{}
@@ -118,12 +120,13 @@ func (d *Daemon) orient(conns []*config.Conn) ([]*connection.Description, error)
 	var list []*connection.Description
 	var errs []error
 	for _, c := range conns {
-		desc, err := connection.Orient(c, facts)
+		desc, err := connection.Orient(d.withLease(c), facts)
 		if err != nil {
 			d.log.Error(err.Error())
 			errs = append(errs, err)
 			continue
 		}
+		d.leased(desc)
 		list = append(list, desc)
 	}
 	return list, errors.Join(errs...)
@@ -141,29 +144,44 @@ func (d *Daemon) loadAll() {
 	}
 	list, _ := d.orient(wanted)
 	left := d.leftBehind()
+	var adds connection.Batch
 	for _, desc := range list {
 		d.remember(desc.Name, d.file)
-		d.stepTable(connection.Add{Name: desc.Name, List: []*connection.Description{desc}})
+		adds.List = append(adds.List, connection.Add{Name: desc.Name, List: []*connection.Description{desc}})
 	}
+	d.stepTable(adds)
+	var route []string
 	for _, desc := range list {
 		if !desc.Oriented || desc.Template {
 			continue
 		}
 		if desc.Auto == config.AutoRoute || desc.Auto == config.AutoStart || covers(left, desc) {
-			d.routeAtStart(desc.Name)
+			route = append(route, desc.Name)
 		}
 	}
+	d.routeAtStart(route...)
 }
 
-func (d *Daemon) routeAtStart(name string) {
-	id, replies := d.newWaiter()
-	d.stepTable(connection.Route{Waiter: id, Name: name})
-	for r := range drainReplies(replies) {
-		if r.Final && r.Text != "" {
-			d.log.Error(fmt.Sprintf("...could not route conn %q: %s", name, r.Text))
-		}
+// routeAtStart routes connections, and logs which of them it could not.
+func (d *Daemon) routeAtStart(names ...string) {
+	var routes connection.Batch
+	var replies []chan whack.Reply
+	first := d.lastWaiter + 1
+	for _, name := range names {
+		d.lastWaiter++
+		ch := make(chan whack.Reply, startQueue)
+		d.waiters[d.lastWaiter], replies = ch, append(replies, ch)
+		routes.List = append(routes.List, connection.Route{Waiter: d.lastWaiter, Name: name})
 	}
-	delete(d.waiters, id)
+	d.stepTable(routes)
+	for i, name := range names {
+		for r := range drainReplies(replies[i]) {
+			if r.Final && r.Text != "" {
+				d.log.Error(fmt.Sprintf("...could not route conn %q: %s", name, r.Text))
+			}
+		}
+		delete(d.waiters, first+uint64(i))
+	}
 }
 
 // leftBehind lists the prefixes of routes that an earlier daemon has left.
@@ -199,6 +217,12 @@ func (d *Daemon) initiateAll() {
 	for _, c := range d.file.Conns {
 		if !d.starts(c) {
 			continue
+		}
+		if c.Left.DHCP || c.Right.DHCP {
+			if v := d.view(c.Name); v != nil && v.DHCP {
+				d.startByDHCP(c.Name)
+				continue
+			}
 		}
 		if d.file.Setup.PlutoWait {
 			d.inLine = append(d.inLine, c.Name)

@@ -2,8 +2,11 @@ package pluto
 
 import (
 	"context"
+	"encoding/base64"
+	"encoding/hex"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"math/rand/v2"
 	"net"
@@ -191,4 +194,53 @@ func TestSystemd(t *testing.T) {
 	next("WATCHDOG=1")
 	d.call(t.Context(), func() { d.stop(errShutdown) })
 	next("STOPPING=1")
+}
+
+// R4.6: after a run, nothing that the daemon has written, logged or answered
+// holds a session key, as octets or as text.
+func TestNoKeyIsWritten(t *testing.T) {
+	wa, wb := underlay.NewPair([]netip.Addr{westAddr}, []netip.Addr{eastAddr})
+	dir := t.TempDir()
+	t.Chdir(dir)
+	west, east := newGateway(t, "west", westAddr, wa), newGateway(t, "east", eastAddr, wb)
+	west.runDir, east.runDir = filepath.Join(dir, "west"), filepath.Join(dir, "east")
+	for _, g := range []*gateway{west, east} {
+		g.start(setup + "\tplutodebug=all\n\tklipsdebug=all\n" + tunnel("net", "auto=add"))
+	}
+	for range 2 {
+		west.must(whack.OpUp, "net")
+		west.must(whack.OpDown, "net")
+	}
+	said := west.log.String() + east.log.String()
+	for _, op := range []whack.Op{whack.OpStatus, whack.OpSAs, whack.OpEroutes, whack.OpLook, whack.OpListKeys, whack.OpTrafficStatus} {
+		lines, final := west.do(op, "")
+		said += strings.Join(lines, "\n") + string(final.JSON)
+	}
+	defer func() {
+		for _, g := range []*gateway{west, east} {
+			g.stop()
+			g.plane.Close()
+		}
+	}()
+	keys := append(west.keysOf(), east.keysOf()...)
+	files := 0
+	err := filepath.WalkDir(dir, func(name string, e fs.DirEntry, err error) error {
+		if err != nil || !e.Type().IsRegular() {
+			return err
+		}
+		b, err := os.ReadFile(name)
+		said += string(b)
+		files++
+		return err
+	})
+	if err != nil || len(keys) < 8 || files == 0 {
+		t.Fatalf("%v; %d keys, %d octets said, %d files", err, len(keys), len(said), files)
+	}
+	for _, k := range keys {
+		for _, form := range []string{string(k[:16]), hex.EncodeToString(k[:16]), base64.StdEncoding.EncodeToString(k)[:20]} {
+			if strings.Contains(strings.ToLower(said), strings.ToLower(form)) {
+				t.Errorf("key %x is in files, log or answers", k)
+			}
+		}
+	}
 }

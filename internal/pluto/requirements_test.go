@@ -6,6 +6,7 @@ import (
 	"crypto/rsa"
 	"fmt"
 	"net/netip"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -15,6 +16,7 @@ import (
 
 	"cygnet/internal/ipsec"
 	"cygnet/internal/rawkey"
+	"cygnet/internal/underlay"
 	"cygnet/internal/whack"
 )
 
@@ -290,4 +292,80 @@ func TestDebuggingIsBounded(t *testing.T) {
 			t.Errorf("a second later: %d lines, and no word of those left out", n)
 		}
 	})
+}
+
+// R1.8: a gateway with a thousand connections, of which five hundred are for
+// road warriors with RSA keys, who all call at once; and all of them come up.
+// (The road warriors are one daemon with five hundred addresses, and their keys
+// are of three makes: what is tested is the gateway.)
+func TestManyRoadWarriors(t *testing.T) {
+	const roads = 500
+	keys := hostKeys()
+	synctest.Test(t, func(t *testing.T) {
+		addr := func(i int) netip.Addr { return netip.AddrFrom4([4]byte{203, 0, byte(113 + i/250), byte(1 + i%250)}) }
+		var theirs []netip.Addr
+		hub, road := setup, "version 2.0\nconfig setup\n\tinterfaces=ipsec0=eth0\n"
+		index := make([]string, len(keys))
+		for i := range roads {
+			theirs = append(theirs, addr(i))
+			k := keys[1+i%2]
+			common := fmt.Sprintf("\tauthby=rsasig\n\tleft=192.0.2.1\n\tleftid=@west\n\tleftsubnet=10.1.0.0/24\n\tleftrsasigkey=%s\n\trightid=@road%d\n\trightrsasigkey=%s\n\tauto=add\n", keys[0].public, i, k.public)
+			hub += fmt.Sprintf("conn road%d\n\tright=%%any\n%sconn other%d\n\tauthby=secret\n\tleft=192.0.2.1\n\tright=198.51.100.1\n\trightsubnet=10.%d.%d.0/24\n\tauto=add\n", i, common, i, 100+i/250, i%250)
+			road += fmt.Sprintf("conn road%d\n\tright=%s\n%s", i, addr(i), common)
+			index[1+i%2] += fmt.Sprintf("@road%d ", i)
+		}
+		wa, wb := underlay.NewPair([]netip.Addr{westAddr}, theirs)
+		p := &pair{west: newGateway(t, "west", westAddr, wa), east: newGateway(t, "roads", addr(0), wb)}
+		for _, a := range theirs[1:] {
+			p.east.machine.Links[0].Addrs = append(p.east.machine.Links[0].Addrs, netip.PrefixFrom(a, 32))
+		}
+		defer func() {
+			for _, g := range []*gateway{p.west, p.east} {
+				g.stop()
+				g.plane.Close()
+			}
+		}()
+		p.west.secrets, p.east.secrets = keys[0].secret, index[1]+keys[1].secret+index[2]+keys[2].secret
+		p.west.start(hub)
+		p.east.start(road)
+		if n := len(p.west.table.Views()); n != 2*roads {
+			t.Fatalf("%d connections are loaded, not %d", n, 2*roads)
+		}
+		for i := range roads {
+			p.east.Do(t.Context(), whack.Request{Op: whack.OpUp, Args: whack.Args{Name: fmt.Sprint("road", i), Async: true}}, nil)
+		}
+		until(t, "all road warriors", 5*time.Minute, func() bool { return len(p.west.plane.SAs()) == 2*roads })
+		if n := p.west.states(established); n != roads {
+			t.Errorf("%d of %d tunnels are up", n, roads)
+		}
+		p.east.send(addr(roads-1), netip.MustParseAddr("10.1.0.10"), "from the last of them")
+		if got := p.west.got(); !slices.Equal(got, []string{"from the last of them"}) {
+			t.Errorf("west got %q", got)
+		}
+	})
+}
+
+// R1.8: loading and showing ten times as many connections costs about ten times
+// as much, not a hundred times: counted in memory taken, which is the same on
+// every machine.
+func TestCostOfManyConnections(t *testing.T) {
+	cost := func(n int) (octets uint64) {
+		inBubble(t, func(t *testing.T, p *pair) {
+			text := setup
+			for i := range n {
+				text += tunnel(fmt.Sprint("c", i), fmt.Sprintf("rightsubnet=10.%d.%d.0/24", 2+i/250, i%250), "auto=route")
+			}
+			var before, after runtime.MemStats
+			runtime.ReadMemStats(&before)
+			p.west.start(text)
+			p.west.must(whack.OpStatus, "")
+			runtime.ReadMemStats(&after)
+			octets = after.TotalAlloc - before.TotalAlloc
+		})
+		return octets
+	}
+	few, many := cost(100), cost(1000)
+	if ratio := float64(many) / float64(few); ratio > 15 { // n log n: 10 log 1000 / log 100 = 15
+		t.Errorf("100 connections take %d octets, 1000 take %d: %.1f times as much", few, many, ratio)
+	}
 }
