@@ -171,3 +171,23 @@ func TestReadSPI(t *testing.T) {
 		}
 	}
 }
+
+// R20.1: a peer that proposes nothing but ESP without encryption is refused,
+// unless the connection asks for that by name.
+func TestNullIsNotAccepted(t *testing.T) {
+	null := withKE(parsed(suite.ParseESP, "null-sha2_256"), 14)
+	for _, asked := range []bool{false, true} {
+		p := newPair(t, 55)
+		p.west.conns[0].ESP, p.east.conns[0].ESP = null, withKE(suite.DefaultESP(false), 14)
+		if asked {
+			p.east.conns[0].ESP = null
+		}
+		p.west.initiate()
+		p.settle()
+		if asked {
+			p.check(1)
+		} else if why := p.west.failure(); len(p.east.plane) != 0 || why == nil || !strings.Contains(why.Why, "NO-PROPOSAL-CHOSEN") {
+			t.Errorf("%+v\n%s", why, p)
+		}
+	}
+}

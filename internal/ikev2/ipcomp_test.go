@@ -243,3 +243,26 @@ func TestBundleOfAPair(t *testing.T) {
 		}
 	}
 }
+
+// R20.1: a peer that proposes nothing but ESP without encryption is refused,
+// unless the connection asks for that by name.
+func TestNullIsNotAccepted(t *testing.T) {
+	null, err := suite.ParseESP("null-sha2_256")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, asked := range []bool{false, true} {
+		p := newPair(t, 6)
+		p.west.conns[0].ESP = null
+		if asked {
+			p.east.conns[0].ESP = null
+		}
+		p.west.initiate()
+		p.settle()
+		if asked {
+			p.check(1)
+		} else if why := p.west.failure(); len(p.east.plane) != 0 || why == nil || why.Notify != ike.NotifyNoProposalChosen {
+			t.Errorf("%+v\n%s", why, p)
+		}
+	}
+}
