@@ -118,7 +118,7 @@ func Start(ctx context.Context, o Options) (*Host, error) {
 	started := make(chan struct{})
 	h.daemon, err = pluto.New(pluto.Options{
 		Version: o.Version, RunDir: o.RunDir, NoIKE: o.NoIKE, Log: o.Log, Plane: plane, Host: machine,
-		Firewall: filter, Ipsec: o.Ipsec, ScriptEnv: scriptEnv(), Leases: openLeases(o), NameServers: newNameServers(o),
+		Firewall: filter, Ipsec: o.Ipsec, ScriptEnv: scriptEnv(), Leases: openLeases(o), Tokens: openTokens(o), NameServers: newNameServers(o),
 		Config: func(path string) (*config.File, error) { return load(o.Confs, path) },
 		Groups: func(f *config.File) *config.Groups { return config.LoadGroups(o.Confs, f) },
 		Keys:   ring, Resolver: ring.dns,

@@ -56,6 +56,7 @@ const (
 	NotifyRedirect                 uint16 = 16407
 	NotifyEAPOnly                  uint16 = 16417 // RFC 5998
 	NotifyChildlessSupported       uint16 = 16418 // RFC 6023
+	NotifyQCDToken                 uint16 = 16419 // RFC 6290
 	NotifyFragmentationSupported   uint16 = 16430 // RFC 7383
 	NotifySignatureHashAlgorithms  uint16 = 16431 // RFC 7427
 	NotifyUsePPK                   uint16 = 16435 // RFC 8784

@@ -69,6 +69,7 @@ func (s *step) sendAuth(idi wire.IDi, sig ike.Signature) {
 		ps = append(ps, wire.NewNotify(ike.NotifyEAPOnly, nil))
 	}
 	ps = append(ps, s.ppkPayloads()...)
+	ps = append(ps, s.ourToken()...)
 	if c.MOBIKE {
 		ps = append(ps, wire.NewNotify(ike.NotifyMOBIKESupported, nil))
 	}
@@ -174,6 +175,7 @@ func (s *step) authFailed(why *ike.Failure) {
 func (s *step) initiatorUp(in inbound) {
 	o, ni, nr := s.hs.offer, s.hs.ni, s.hs.nr
 	s.hs.offer = nil
+	s.takeToken(in.Payloads)
 	s.mobike = s.conn.MOBIKE && says(in.Payloads, ike.NotifyMOBIKESupported)
 	if n, bad := in.Failure(); bad {
 		s.up(0, false)
@@ -354,6 +356,9 @@ func (s *step) responderUp(ps []wire.Payload) {
 	// RFC 7619, 3: nobody may end the IKE SAs of others who has not said who it is.
 	contact := says(in.Payloads, ike.NotifyInitialContact) && s.remoteID.Kind != ike.IDNULL
 	s.conn = s.instantiate()
+	if s.takeToken(in.Payloads) {
+		ps = append(ps, s.ourToken()...)
+	}
 	if s.hs.ppk.name != "" {
 		ps = append(ps, wire.NewNotify(ike.NotifyPPKIdentity, nil))
 	}

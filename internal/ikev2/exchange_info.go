@@ -29,7 +29,11 @@ func (s *step) infoRequest(in inbound) {
 		s.updateRequest(in)
 		return
 	}
-	s.respond(append(s.deleteChildren(in.Payloads), s.pathReply(in)...)...)
+	answer := append(s.deleteChildren(in.Payloads), s.pathReply(in)...)
+	if s.takeToken(in.Payloads) {
+		answer = append(answer, s.ourToken()...)
+	}
+	s.respond(answer...)
 }
 
 func deletesIKE(ps wire.Payloads) bool {
@@ -93,22 +97,26 @@ func (s *step) peerDeletesChild(c *child) {
 	s.dropChild(c, nil, true)
 }
 
-// probeTask is a liveness check: any answer will do, RFC 7296 section 2.4.
+// probeTask is a liveness check: any answer will do, RFC 7296 section 2.4. It
+// brings our token of crash detection along, so that the IKE SAs which replace
+// each other have theirs, and so that the check is longer than what a peer
+// without state answers.
 //
-//	HDR, SK {} -->
-//	<-- HDR, SK {}
+//	HDR, SK {[N(QCD_TOKEN)]} -->
+//	<-- HDR, SK {[N(QCD_TOKEN)]}
 type probeTask struct{}
 
 func (t *probeTask) begin(s *step) {
+	ps := s.ourToken()
 	if s.watchesPath() {
-		s.request(ike.Informational, s.natNotifies(s.spiR)...)
-		return
+		ps = append(ps, s.natNotifies(s.spiR)...)
 	}
-	s.request(ike.Informational)
+	s.request(ike.Informational, ps...)
 }
 
 func (t *probeTask) answer(s *step, ps wire.Payloads) {
 	s.finish(t)
+	s.takeToken(ps)
 	if s.watchesPath() {
 		s.sees(ps)
 	}

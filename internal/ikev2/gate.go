@@ -63,7 +63,10 @@ func (g *Gate) Receive(now time.Time, m ike.Received, out []ike.Action) (ike.Mac
 	if h.Major > ike.Version2 {
 		return nil, g.badVersion(now, h, m, out)
 	}
-	if h.Major != ike.Version2 || h.Exchange != ike.SAInit || h.MessageID != 0 || h.SPIr != 0 || !h.FromInitiator() {
+	if h.Major == ike.Version2 && h.Exchange != ike.SAInit {
+		return nil, g.lostSA(now, h, m, out)
+	}
+	if h.Major != ike.Version2 || h.MessageID != 0 || h.SPIr != 0 || !h.FromInitiator() {
 		return nil, out
 	}
 	digest := sha256.Sum256(m.Msg)
@@ -99,11 +102,15 @@ func (g *Gate) badVersion(now time.Time, h ike.Header, m ike.Received, out []ike
 // refuse answers with an error, within the limits on errors and never with more
 // octets than came.
 func (g *Gate) refuse(now time.Time, h ike.Header, m ike.Received, e *ike.NotifyError, out []ike.Action) []ike.Action {
+	return g.answer(now, h, m, out, wire.NewNotify(e.Type, e.Data))
+}
+
+func (g *Gate) answer(now time.Time, h ike.Header, m ike.Received, out []ike.Action, ps ...wire.Payload) []ike.Action {
 	answer := ike.Header{SPIi: h.SPIi, SPIr: h.SPIr, Major: ike.Version2, Exchange: h.Exchange, MessageID: h.MessageID, Flags: ike.FlagResponse}
 	if !h.FromInitiator() {
 		answer.Flags |= ike.FlagInitiator
 	}
-	msg := wire.Append(nil, answer, wire.NewNotify(e.Type, e.Data))
+	msg := wire.Append(nil, answer, ps...)
 	if len(msg) > len(m.Msg) || !g.errors.Take(now, float64(g.limits.Errors), float64(g.limits.Errors)) {
 		return out
 	}

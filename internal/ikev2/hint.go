@@ -12,7 +12,7 @@ import (
 // (trust.md section 5).
 func (s *step) hint(in inbound) {
 	m, err := wire.Parse(in.msg)
-	if err != nil || m.Encrypted() || s.state != stateUp {
+	if err != nil || m.Encrypted() || s.reborn(m.Payloads) || s.state != stateUp {
 		return
 	}
 	_, ikeSPI := m.Notify(ike.NotifyInvalidIKESPI)

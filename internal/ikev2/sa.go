@@ -26,6 +26,9 @@ type Config struct {
 	// Authorities is the content of our CERTREQ payload for the remote end of
 	// a connection, nil: for whoever calls (ike.CertStore). Nil never asks.
 	Authorities func(*ike.Conn) (hashes []byte, ok bool)
+	// Tokens makes the tokens by which peers know at once that we have lost
+	// their IKE SAs, RFC 6290. The zero value makes none.
+	Tokens TokenSecret
 	// Pool gives addresses to peers of connections with FromPool. Nil gives
 	// none.
 	Pool Pool
@@ -57,6 +60,7 @@ type SA struct {
 	keys                ikeKeys
 	sealer, opener      wire.SKCipher
 	openerBefore        wire.SKCipher // of the keys before IKE_INTERMEDIATE, for its repetitions
+	peerToken           []byte        // by which the peer says that it has lost this IKE SA
 	fragments           bool          // both ends know RFC 7383
 	asking, answering   assembly
 	icvFailures         ike.Bucket

@@ -80,7 +80,10 @@ type Daemon struct {
 	hand       byHand
 	oe         strangers
 	lent       lending
-	resolver   NameServers // nil: there is none
+	dhcp       dhcpState
+	ending     context.Context // of Run
+	background sync.WaitGroup  // goroutines that wait for something and ask by call
+	resolver   NameServers     // nil: there is none
 
 	waiters    map[uint64]chan whack.Reply
 	lastWaiter uint64
@@ -143,6 +146,7 @@ func (d *Daemon) nextSerial() uint32 {
 // It returns nil after an orderly end.
 func (d *Daemon) Run(ctx context.Context) error {
 	ctx, d.stop = context.WithCancelCause(ctx)
+	d.ending = ctx
 	defer close(d.ended)
 	d.oe.ctx = ctx
 	if err := d.takeLock(); err != nil {
@@ -190,6 +194,7 @@ func (d *Daemon) startUp() error {
 	}
 	if !d.o.NoIKE {
 		d.loadSecrets()
+		d.loadTokens()
 	}
 	if d.o.NameServers != nil {
 		d.resolver = d.o.NameServers(d.devices())
@@ -197,6 +202,7 @@ func (d *Daemon) startUp() error {
 	if err := d.attachAll(); err != nil {
 		return err
 	}
+	d.setRelays()
 	d.batching = true
 	d.manualAtStart()
 	if !d.o.NoIKE {
@@ -226,6 +232,20 @@ func (d *Daemon) startUp() error {
 		d.o.Ready()
 	}
 	return nil
+}
+
+// loadTokens lets peers know at once when we have crashed. Without a secret that
+// outlives us they find out by their liveness checks.
+func (d *Daemon) loadTokens() {
+	if d.o.Tokens == nil {
+		return
+	}
+	secret, err := d.o.Tokens()
+	if err != nil {
+		d.log.Warn("peers will not learn at once of a crash: " + err.Error())
+		return
+	}
+	d.cfg.Tokens = secret
 }
 
 func (d *Daemon) listen() error {

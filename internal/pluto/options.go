@@ -10,6 +10,7 @@ import (
 	"cygnet/internal/firewall"
 	"cygnet/internal/host"
 	"cygnet/internal/ike"
+	"cygnet/internal/ikev2"
 	"cygnet/internal/ipsec"
 	"cygnet/internal/oe"
 	"cygnet/internal/underlay"
@@ -39,6 +40,9 @@ type Options struct {
 	// Leases opens the file of leases, when one is needed first; nil: who has
 	// which address is forgotten at the end.
 	Leases func() (Leases, error)
+	// Tokens reads the secret of crash detection (RFC 6290) once the lock is
+	// held; nil: there is none.
+	Tokens func() (ikev2.TokenSecret, error)
 	// NameServers makes what hears of name servers that connections bring to
 	// these devices, once no other daemon can be in charge; nil: nobody does.
 	NameServers func(devices []string) NameServers
