@@ -38,8 +38,8 @@ func (s *step) instantiate() *ike.Conn {
 
 // vouched goes on with then once it is known whether a stranger may speak for
 // the host that it wants to protect, and we for ours. Who speaks for itself
-// alone is known by the exchange, for its answers went there; behind a NAT that
-// says nothing.
+// alone is known by the exchange, for its answers went there; who is behind a NAT
+// may only mean the NAT's address (10.5).
 func (s *step) vouched(ps wire.Payloads, then func(*step)) {
 	s.stranger.refused, s.stranger.granted = nil, nil
 	if s.strangers() == nil {
@@ -53,7 +53,7 @@ func (s *step) vouched(ps wire.Payloads, then func(*step)) {
 		return
 	}
 	job := ike.Vouch{Conn: s.conn, Peer: s.remoteID, Addr: s.remote.Addr(), Proof: s.stranger.proof}
-	if pair.Remote != s.remote.Addr().Unmap() || s.natRemote {
+	if pair.Remote != s.remote.Addr().Unmap() {
 		job.Client = pair.Remote
 	}
 	if pair.Local != s.local.Addr().Unmap() {
