@@ -52,6 +52,8 @@ var connKeys = append(oeKeys, []keyword[Conn]{
 		word[ike.PPKUse]{"no", ike.PPKNo, ""}, word[ike.PPKUse]{"never", ike.PPKNo, ""}, word[ike.PPKUse]{"yes", ike.PPKPermit, ""}, word[ike.PPKUse]{"permit", ike.PPKPermit, ""},
 		word[ike.PPKUse]{"propose", ike.PPKPermit, ""}, word[ike.PPKUse]{"insist", ike.PPKInsist, ""})},
 	{name: "ppk-ids", kind: "names joined by commas", doc: "Which preshared keys those may be; nothing: any of the ends.", field: ppkIDs},
+	{name: "childless", kind: "allow, prefer, force or never", def: "allow", doc: "Whether an IKE SA may begin without a Child SA, whose first one then has a key exchange of its own.", field: enum(func(c *Conn) *ike.Childless { return &c.Childless },
+		word[ike.Childless]{"allow", ike.ChildlessAllow, ""}, word[ike.Childless]{"prefer", ike.ChildlessPrefer, ""}, word[ike.Childless]{"force", ike.ChildlessForce, ""}, word[ike.Childless]{"never", ike.ChildlessNever, ""})},
 	{name: "eap_identity", kind: "name or %any", doc: "Name in EAP; nothing: that of leftid=; %any: the peer is asked for it.", field: eapIdentity},
 	{name: "ike", kind: "proposals", doc: "Algorithms of the IKE SA.", field: text(func(c *Conn) *string { return &c.IKE.Text })},
 	{name: "esp", aliases: []string{"phase2alg"}, kind: "proposals", doc: "Algorithms that protect the packets.", field: text(func(c *Conn) *string { return &c.ESP.Text })},

@@ -94,11 +94,12 @@ type Setup struct {
 	Where Pos            // of its header
 	Keys  map[string]Pos // where each keyword stood that was given a value
 
-	Interfaces   []Interface // none: no device is attached
-	MayBeAbsent  bool        // interfaces-optional=: those may come later
-	MyID         Identity    // unset: derived
-	Listen       netip.Addr  // invalid: all of Interfaces
-	OverrideMTU  int         // 0: computed
+	Interfaces   []Interface  // none: no device is attached
+	MayBeAbsent  bool         // interfaces-optional=: those may come later
+	MyID         Identity     // unset: derived
+	Listen       netip.Addr   // invalid: all of Interfaces
+	DHCPRelay    []netip.Addr // dhcprelay=: servers
+	OverrideMTU  int          // 0: computed
 	FragICMP     FragICMP
 	HideTOS      bool
 	ForwardCtl   bool
@@ -321,7 +322,8 @@ type Conn struct {
 	// so; %any has the peer asked for it.
 	EAPIdentity string
 	PPK         ike.PPKUse // ppk=
-	PPKIDs      []string   // ppk-ids=, preferred first
+	Childless   ike.Childless
+	PPKIDs      []string // ppk-ids=, preferred first
 
 	// Family is what %any and host names mean: 4, 6, or 0 for either.
 	Family int
@@ -491,6 +493,9 @@ type End struct {
 	Ask                    []netip.Addr
 	Pool                   []pool.Range
 	ModeClient, ModeServer bool // leftmodecfgclient=, leftmodecfgserver=
+	// DHCP is leftsourceip=%dhcp: the address comes by a tunnel for DHCP alone.
+	DHCP   bool
+	Within []netip.Prefix // leftsubnetwithin=: the peer has some part of it
 
 	Manual  ManualKeys        // of the SA toward this end, instead of Conn.Manual.Keys
 	Options map[string]string // keywords of later work, which have no type yet

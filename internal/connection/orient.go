@@ -179,7 +179,7 @@ func (d *Description) fill(c *config.Conn, f *Facts, local, remote end) error {
 	k.Remote.Keys, k.Remote.DNS = remote.Given(), remote.AsksDNS(local.End)
 	k.Local.Certs, k.Remote.Certs = f.certs(local, remote), f.certs(remote, local)
 	eapNames(c, k)
-	k.PPK, k.PPKIDs = c.PPK, c.PPKIDs
+	k.PPK, k.PPKIDs, k.Childless = c.PPK, c.PPKIDs, c.Childless
 	d.Unique = f.unique(k)
 	d.virtual(c, local, remote)
 	k.MOBIKE = c.MOBIKE && c.Version == ike.Version2
@@ -238,7 +238,10 @@ func (f *Facts) end(e end) (ike.End, error) {
 		bits := e.addr.BitLen()
 		out.TS = []ipsec.TS{ipsec.TSOf(netip.PrefixFrom(e.addr, bits), e.Proto, e.Ports)}
 	}
-	for _, p := range e.Subnets {
+	if len(e.Within) > 0 {
+		out.Host, out.TS = false, nil
+	}
+	for _, p := range append(slices.Clone(e.Within), e.Subnets...) {
 		out.TS = append(out.TS, ipsec.TSOf(p, e.Proto, e.Ports))
 	}
 	return out, nil

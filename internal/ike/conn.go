@@ -116,6 +116,8 @@ type Conn struct {
 	RequestIP []netip.Addr
 	FromPool  bool
 
+	Childless Childless
+
 	PPK    PPKUse   // RFC 8784
 	PPKIDs []string // names of the PPKs that may be used; none means any that ipsec.secrets has for the ends
 
@@ -132,6 +134,17 @@ type Conn struct {
 // Title is how the connection is named in output: "name" or "name"[n] with
 // the peer's address.
 func (c *Conn) Title() string { return title(c.Name, c.Instance, c.Remote.Addr) }
+
+// Childless is childless=: whether an IKE SA begins with a Child SA, RFC 6023.
+type Childless uint8
+
+// The values of childless=, as strongSwan has them.
+const (
+	ChildlessAllow  Childless = iota // the peer may begin without
+	ChildlessPrefer                  // so do we, where the peer can
+	ChildlessForce                   // and nothing else
+	ChildlessNever
+)
 
 // PAD is the peer authorization database, RFC 4301 section 4.4.3, as a
 // machine asks it. Implementations are pure and answer at once.

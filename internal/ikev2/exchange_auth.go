@@ -49,12 +49,15 @@ func (s *step) startProof() {
 // sendAuth asks, with the proof of who we are. None at all asks for EAP.
 func (s *step) sendAuth(idi wire.IDi, sig ike.Signature) {
 	c := s.conn
-	o, err := s.newOffer(c, s.hs.trigger, nil, true)
-	if err != nil {
-		s.fail(&ike.Failure{Reason: ike.ReasonPlane, Why: "cannot ask for an IPsec SA: " + err.Error()})
-		return
+	var o *offer
+	if !s.hs.childless {
+		var err error
+		if o, err = s.newOffer(c, s.hs.trigger, nil, true); err != nil {
+			s.fail(&ike.Failure{Reason: ike.ReasonPlane, Why: "cannot ask for an IPsec SA: " + err.Error()})
+			return
+		}
+		s.hs.offer = o
 	}
-	s.hs.offer = o
 	ps := append([]wire.Payload{idi}, certPayloads(sig.Certs)...)
 	ps = append(ps, s.certRequest(c)...)
 	if c.Local.Auth[0] != ike.AuthNULL && s.cfg.UseInitialContact != nil && s.cfg.UseInitialContact(c) {
@@ -76,7 +79,10 @@ func (s *step) sendAuth(idi wire.IDi, sig ike.Signature) {
 	if len(c.RequestIP) > 0 {
 		ps = append(ps, configRequest(c.RequestIP))
 	}
-	s.request(ike.Auth, append(ps, o.payloads(nil)...)...)
+	if o != nil {
+		ps = append(ps, o.payloads(nil)...)
+	}
+	s.request(ike.Auth, ps...)
 	s.enter(stateAuthI)
 }
 
@@ -177,6 +183,10 @@ func (s *step) initiatorUp(in inbound) {
 	s.hs.offer = nil
 	s.takeToken(in.Payloads)
 	s.mobike = s.conn.MOBIKE && says(in.Payloads, ike.NotifyMOBIKESupported)
+	if s.hs.childless {
+		s.childlessUp()
+		return
+	}
 	if n, bad := in.Failure(); bad {
 		s.up(0, false)
 		s.childFailed(o, refusedBy(n, "the IPsec SA"))
@@ -223,7 +233,7 @@ func (s *step) authRequest(in inbound) {
 		s.refuseUnknown(in, auth, idi, why)
 		return
 	}
-	if _, ok := in.SA(); !ok { // RFC 6023 was not negotiated
+	if _, ok := in.SA(); !ok && (!s.hs.childless || c.Childless == ike.ChildlessNever) { // RFC 6023, 2
 		s.fatal(&ike.NotifyError{Type: ike.NotifyInvalidSyntax, Why: "IKE_AUTH without a Child SA"})
 		return
 	}
@@ -364,6 +374,11 @@ func (s *step) responderUp(ps []wire.Payload) {
 	}
 	if s.mobike = s.conn.MOBIKE && says(in.Payloads, ike.NotifyMOBIKESupported); s.mobike {
 		ps = append(ps, wire.NewNotify(ike.NotifyMOBIKESupported, nil))
+	}
+	if _, ok := in.SA(); !ok {
+		s.respond(ps...)
+		s.up(0, contact)
+		return
 	}
 	config, no := s.configure(in.Payloads)
 	var a *agreement

@@ -22,6 +22,7 @@ type handshake struct {
 	mid               intermediate
 	eap               *eapRun // an end proves itself by EAP
 	ppk               ppkRun
+	childless         bool // IKE_AUTH may come without a Child SA; as initiator, ours does
 
 	// Initiator.
 	trigger   *ipsec.Flow
@@ -199,6 +200,10 @@ func (s *step) acceptInit(in inbound, ps wire.Payloads) {
 		s.natDetect(s.spiR, ps)
 		s.fragments = s.mayFragment() && says(ps, ike.NotifyFragmentationSupported)
 		hs.ppk.agreed = says(ps, ike.NotifyUsePPK)
+		if !s.goChildless(ps) {
+			s.fail(&ike.Failure{Reason: ike.ReasonProtocol, Why: "the peer cannot begin without a Child SA, as childless=force wants"})
+			return
+		}
 		s.win.pending = nil
 		if s.encap || s.natPeerKnows && s.conn.MOBIKE { // RFC 4555, 3.3
 			s.float()
@@ -365,6 +370,10 @@ func (s *step) initResponse(g *greeting, public []byte) []byte {
 	}
 	h := ike.Header{SPIi: s.spiI, SPIr: s.spiR, Major: ike.Version2, Exchange: ike.SAInit, Flags: ike.FlagResponse}
 	answer := wire.Append(nil, h, ps...)
+	if more := s.childlessNotify(g.conn, len(g.in.msg)-len(answer)); more != nil {
+		ps = append(ps, more...)
+		answer = wire.Append(nil, h, ps...)
+	}
 	if more := s.initCertRequest(len(g.in.msg) - len(answer)); more != nil {
 		answer = wire.Append(nil, h, append(ps, more...)...)
 	}
