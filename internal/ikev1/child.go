@@ -19,7 +19,8 @@ type child struct {
 	replaced  bool // a newer pair took over; this one expires in silence
 	rekeying  bool // a Quick Mode to replace it is in line or under way
 	mayRekey  bool
-	tries     int // failed replacements
+	spent     bool // it has carried what it may, or nearly
+	tries     int  // failed replacements
 	replaceAt time.Time
 	endAt     time.Time
 }
@@ -188,6 +189,11 @@ func (s *step) childUp(q *quick) {
 	if old != nil {
 		up.Rekeyed = old.serial
 		old.replaced, old.replaceAt = true, zeroTime
+		// By volume pairs may be replaced every few seconds: they do not wait
+		// for their time to expire, which may be a day off.
+		if end := s.now.Add(spentLife); old.spent && end.Before(old.endAt) {
+			old.endAt = end
+		}
 	}
 	home.children = append(home.children, c)
 	s.reportOf(c.conn, c.serial, up)

@@ -125,6 +125,10 @@ const (
 	dpdRetry = 5 * time.Second
 	dpdTries = 5
 
+	// spentLife is how long a pair that was replaced because of its volume
+	// goes on receiving.
+	spentLife = 2 * time.Minute
+
 	// grace is how long a replaced IPsec SA still receives once it is deleted,
 	// so that packets under way are not lost.
 	grace = 5 * time.Second

@@ -214,6 +214,7 @@ func (s *step) plane(ev ipsec.Event) {
 		}
 	case ipsec.Expire:
 		if c := s.childByID(ev.ID); c != nil {
+			c.spent = true
 			s.childLimit(c, ev.Hard)
 		}
 	case ipsec.PeerMoved:

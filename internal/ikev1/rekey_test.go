@@ -185,6 +185,19 @@ func TestVolume(t *testing.T) {
 	}
 }
 
+// A pair that was replaced because of its volume goes soon after, at both ends.
+func TestSpentPairGoes(t *testing.T) {
+	p := newPair(t, 29)
+	w, _ := p.up()
+	p.west.step(w, ike.Plane{Event: ipsec.Expire{ID: w.children[0].out[0]}})
+	p.settle()
+	p.pass(spentLife - time.Second)
+	p.check(2)
+	p.pass(2*time.Second + grace)
+	p.check(1)
+	p.usable()
+}
+
 // The old pair receives until its end: nothing in flight is lost (R4.7).
 func TestReplacedPairStays(t *testing.T) {
 	p := newPair(t, 30)
