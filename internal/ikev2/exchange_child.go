@@ -156,7 +156,11 @@ func (t *createTask) refused(s *step, n wire.Notify) {
 			return
 		}
 	}
-	t.failed(s, refusedBy(n, "the IPsec SA"))
+	why := refusedBy(n, "the IPsec SA")
+	if n.Kind == ike.NotifyNoProposalChosen && t.offer.group != nil {
+		why.Why += "; if it wants no key exchange of each, the mend is pfs=no"
+	}
+	t.failed(s, why)
 }
 
 // startOver replaces a pair that the peer does not have.
@@ -180,6 +184,10 @@ func (t *createTask) complete(s *step, a *agreement, shared ipsec.Secret) {
 		s.queue(&deleteTask{protocol: a.chosen.Protocol, spi: a.spiIn})
 		return
 	}
+	if slices.Contains(t.stillborn, a.spiOut) {
+		t.buried(s)
+		return
+	}
 	c := s.install(a, shared)
 	s.announce(a, c, true)
 	if t.rival != nil && t.rival.child != nil {
@@ -189,8 +197,16 @@ func (t *createTask) complete(s *step, a *agreement, shared ipsec.Secret) {
 		s.superseded(old)
 		s.deleteReplaced(old)
 	}
-	if slices.Contains(t.stillborn, a.spiOut) {
-		s.dropChild(c, nil, true)
+}
+
+// buried ends an exchange whose pair the peer has made, and deleted before its
+// answer was here. To the peer, a pair that it was to replace is as good as gone.
+func (t *createTask) buried(s *step) {
+	why := &ike.Failure{Reason: ike.ReasonDeleted, Why: "the peer has deleted the IPsec SA before its answer was here", ByPeer: true}
+	if old := t.old; old == nil {
+		s.childFailed(t.offer, why)
+	} else if s.release(t.offer); s.childBySerial(old.serial) == old {
+		s.deleteChild(old, why)
 	}
 }
 

@@ -3,6 +3,7 @@ package ikev2
 import (
 	"net/netip"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -282,6 +283,27 @@ func TestPFSNotAskedFor(t *testing.T) {
 		t.Errorf("%+v", f)
 	}
 	p.check(1)
+}
+
+// A peer that has no PFS refuses what asks for it. We do not go on without, but
+// say what would mend it.
+func TestPFSRefused(t *testing.T) {
+	for _, pfs := range []bool{true, false} {
+		p := newPair(t, 1)
+		if !pfs {
+			withoutPFS(p)
+		}
+		w, _ := p.up()
+		p.fate = func(datagram) []datagram { return nil }
+		p.west.step(w, ike.AddChild{Conn: p.west.conns[0]})
+		rudeTo(p, p.west, w).answer(wire.NewNotify(ike.NotifyNoProposalChosen, nil))
+		if f := p.west.failure(); f.Reason != ike.ReasonProposal || strings.Contains(f.Why, "pfs=no") != pfs {
+			t.Errorf("pfs %v: %+v", pfs, f)
+		}
+		if len(p.west.plane) != 2 || w.state != stateUp {
+			t.Errorf("%d SAs\n%s", len(p.west.plane), p)
+		}
+	}
 }
 
 func has[T any](_ T, ok bool) bool { return ok }
