@@ -1,6 +1,7 @@
 package connection
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"time"
@@ -69,6 +70,7 @@ func (t *Table) childUp(r ike.Report, c *conn, up ike.ChildUp) {
 			old.replaced, ch.root = true, old.root
 		}
 	}
+	t.reauthenticated(c, up.IKE)
 	c.children = append(c.children, ch)
 	t.dirty = true
 	if c.joined != nil && c.joined.serial == up.IKE {
@@ -76,7 +78,7 @@ func (t *Table) childUp(r ike.Report, c *conn, up ike.ChildUp) {
 	}
 	c.tries, c.retryAt, c.last, c.blockedUntil = 0, time.Time{}, nil, time.Time{}
 	if sa := t.ikeBySerial(up.IKE); sa != nil {
-		t.assign(c, sa.up)
+		t.assign(c, sa.up, up.TSRemote)
 	}
 	if c.flow != nil {
 		t.tunnelUp(c)
@@ -114,18 +116,29 @@ func (t *Table) enroute(c *conn) {
 // checkSurplus plans the end of a pair that two ends made twice by initiating
 // at the same time.
 func (t *Table) checkSurplus(c *conn) {
-	if ch := c.surplus(); ch != nil && ch.surplusAt.IsZero() {
-		ch.surplusAt = t.now.Add(c.surplusWait(ch))
-		t.dirty = true
+	surplus := c.surplus()
+	if surplus == nil || !surplus.surplusAt.IsZero() {
+		return
 	}
+	surplus.surplusAt = t.now.Add(surplusDelay)
+	for _, ch := range c.children {
+		// Not before it is known whether the peer has both.
+		if sa := t.ikeBySerial(ch.ike); sa != nil && !sa.probed.IsZero() {
+			if at := sa.probed.Add(c.RetransmitTotal + surplusDelay); at.After(surplus.surplusAt) {
+				surplus.surplusAt = at
+			}
+		}
+	}
+	t.dirty = true
 }
 
 // surplus returns the pair that is ours to delete because another serves the
-// same. Both ends see the same pairs with in and out exchanged, so the pair
-// with the lowest SPI is the same for both; its initiator deletes it. Pairs
-// that rekeying the same one has made twice do not count: the exchanges
-// themselves decide between them (RFC 7296, 2.8.1), and until that is known
-// nobody can say which one will be left.
+// same. Both ends see the same pairs with in and out exchanged, so the order of
+// their lowest SPIs is the same for both. The highest stays, and who initiated it
+// deletes the lowest: having the answer, that end alone knows that both have the
+// pair that stays. Pairs that rekeying the same one has made twice do not count:
+// the exchanges themselves decide between them (RFC 7296, 2.8.1), and until that
+// is known nobody can say which one will be left.
 func (c *conn) surplus() *child {
 	var fresh []*child
 	for _, ch := range c.children {
@@ -141,21 +154,11 @@ func (c *conn) surplus() *child {
 	if len(fresh) < 2 {
 		return nil
 	}
-	lowest := slices.MinFunc(fresh, func(a, b *child) int { return int(int64(a.low()) - int64(b.low())) })
-	if !lowest.up.Initiator {
+	slices.SortFunc(fresh, func(a, b *child) int { return cmp.Compare(a.low(), b.low()) })
+	if !fresh[len(fresh)-1].up.Initiator {
 		return nil
 	}
-	return lowest
-}
-
-// surplusWait is how long a surplus pair must stay. A pair of the peer's making
-// is in use at the other end when our answer is there; as long as the peer may
-// still be asking for it, the other pair is all it has.
-func (c *conn) surplusWait(ch *child) time.Duration {
-	if slices.ContainsFunc(c.children, func(x *child) bool { return x != ch && !x.closing && !x.replaced && !x.up.Initiator }) {
-		return max(surplusDelay, c.RetransmitTotal)
-	}
-	return surplusDelay
+	return fresh[0]
 }
 
 func (ch *child) low() ipsec.SPI { return min(ch.up.In.SPI, ch.up.Out.SPI) }

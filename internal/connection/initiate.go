@@ -22,9 +22,11 @@ type ikeSA struct {
 	first   time.Time // of up of the first that this one has replaced, by rekeying
 	waiting []*conn   // connections whose Child SA it shall bring
 
+	probed   time.Time // when it was asked whether it lives, because the peer seems not to know it
 	doomedAt time.Time // when it is to be deleted because another supersedes it
 	doomed   bool
-	refused  bool // by uniqueids=keep, as soon as it was up
+	reauths  uint32 // the IKE SA that this one shall take the place of
+	refused  bool   // by uniqueids=keep, as soon as it was up
 
 	idle alarm // of one with a stranger, when it shall end if nothing rides on it
 }
@@ -69,7 +71,9 @@ func uninitiable(c *conn) (int, string) {
 		return codeNever, fmt.Sprintf("%s: cannot initiate an authby=never connection", c.Title())
 	case c.Template:
 		return codeNoPeer, fmt.Sprintf("%s: cannot initiate connection without knowing peer IP address (kind=CK_TEMPLATE)", c.Title())
-	case c.FromPool && len(c.Assigned.Addrs) == 0:
+	case c.DHCP && len(c.Assigned.Addrs) == 0:
+		return codeNever, fmt.Sprintf("%s: cannot initiate without an address from DHCP", c.Title())
+	case c.Within && len(c.Assigned.TS) == 0, c.FromPool && len(c.Assigned.Addrs) == 0:
 		return codeNoPeer, fmt.Sprintf("%s: cannot initiate: the peer is given its address when it calls", c.Title())
 	}
 	return 0, ""
@@ -138,12 +142,21 @@ func (sa *ikeSA) fits(c *conn) bool {
 	if sa.up != nil {
 		remote = sa.up.RemoteID
 	}
-	return sa.sharesStrangers(c) && d.Version == c.Version && d.Local.Addr == c.Local.Addr && sa.peer == c.Remote.Addr &&
+	return sa.peer == c.Remote.Addr && // first, because it decides nearly always
+		sa.sharesStrangers(c) && d.Version == c.Version && d.Local.Addr == c.Local.Addr &&
 		d.Local.Port == c.Local.Port && d.Remote.Port == c.Remote.Port && d.Local.ID == c.Local.ID &&
 		c.Remote.ID.Admits(remote) && c.Remote.Certs == d.Remote.Certs && d.Local.EAPName == c.Local.EAPName &&
 		d.PPK == c.PPK && slices.Equal(d.PPKIDs, c.PPKIDs) &&
 		(d.Encap == ike.No) == (c.Encap == ike.No) && d.FromPool == c.FromPool && slices.Equal(d.RequestIP, c.RequestIP) && slices.Equal(d.Local.Auth, c.Local.Auth) && slices.Equal(d.Remote.Auth, c.Remote.Auth) &&
-		slices.EqualFunc(d.IKE, c.IKE, func(a, b suite.Proposal) bool { return a.String() == b.String() })
+		sameProposals(d.IKE, c.IKE)
+}
+
+// sameProposals compares lists, at once where they are one and the same.
+func sameProposals(a, b []suite.Proposal) bool {
+	if len(a) > 0 && len(a) == len(b) && &a[0] == &b[0] {
+		return true
+	}
+	return slices.EqualFunc(a, b, func(a, b suite.Proposal) bool { return a.String() == b.String() })
 }
 
 // started tells that the machine of a StartIKE exists, or cannot.

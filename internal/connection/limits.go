@@ -14,8 +14,7 @@ const (
 	replaceDelay = 10 * time.Second
 
 	// Two ends that initiate at the same time end with two pairs of SAs. The
-	// surplus one goes when the other has surely come into use: after that, or
-	// when an answer of ours can no longer be on its way.
+	// surplus one goes when the other has surely come into use.
 	surplusDelay = 5 * time.Second
 
 	// An INITIAL_CONTACT that crosses an IKE SA of our own this young was said

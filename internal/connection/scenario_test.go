@@ -383,8 +383,8 @@ func TestBothInitiate(t *testing.T) {
 		w.told()
 		w.pass(time.Minute)
 	}
-	one.wantTold("#1 Delete") // 0x1111 is the lowest, and one made it
-	two.wantTold()
+	one.wantTold()
+	two.wantTold("#50 Delete") // 0x1111 is the lowest, and two made the one that stays
 }
 
 // A peer that has lost its memory says so; a crossing negotiation of ours is
@@ -435,12 +435,12 @@ func TestSurplusOnForeignIKE(t *testing.T) {
 	old := w.childUp(50, c, byPeer, pair(0x7777, 0x8888))
 	w.step(Up{Name: "c"})
 	w.ikeUp(1, c)
-	w.childUp(1, c, byPeer, pair(0x5555, 0x6666))
-	// We rekey on the peer's IKE SA, so that the lowest pair is of our making.
-	w.childUp(50, c, pair(0x1111, 0x9999), func(u *ike.ChildUp) { u.Rekeyed = old })
+	w.childUp(1, c, byPeer, pair(0x1111, 0x6666))
+	// We rekey on the peer's IKE SA, so that the highest pair is of our making.
+	w.childUp(50, c, pair(0x5555, 0x9999), func(u *ike.ChildUp) { u.Rekeyed = old })
 	w.told()
 	w.pass(surplusDelay)
-	w.wantTold("#50 Delete")
+	w.wantTold("#1 Delete")
 }
 
 // Two pairs that rekeying the same one from both ends has made are not for us

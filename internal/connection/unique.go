@@ -28,7 +28,11 @@ func (t *Table) supersede(sa *ikeSA) {
 		}
 		mode := sa.conn.Unique
 		elsewhere := movedFrom(old, sa)
-		contact := sa.up.InitialContact && mode != config.UniqueNever && !t.crossing(old, sa)
+		contact := sa.up.InitialContact && mode != config.UniqueNever
+		if contact && t.crossing(old, sa) { // or the peer has restarted just now
+			contact, old.probed = false, t.now
+			t.do(ToMachine{old.serial, ike.Probe{}})
+		}
 		switch {
 		case elsewhere && mode == config.UniqueKeep:
 			t.log(sa.conn.Conn, fmt.Sprintf("%s is connected from %s already: its IKE SA #%d from %s is refused (uniqueids=keep)",

@@ -305,7 +305,7 @@ func TestDeletedBeforeItsAnswer(t *testing.T) {
 	}
 	p.pass(10 * time.Second)
 	p.check(1)
-	if downs := facts[ike.ChildDown](p.west); len(downs) != 1 || !downs[0].ByPeer {
-		t.Errorf("west reports %+v", downs)
+	if f := facts[ike.Failed](p.west); len(f) != 1 || !f[0].Child || !f[0].Why.ByPeer {
+		t.Errorf("west reports %+v", f)
 	}
 }

@@ -11,14 +11,13 @@ import (
 // each and no more IKE SAs than that (I8), nothing half done (I7, I11), and
 // no half of an SA without its other half (I3, I8).
 func (w *World) Quiet(wanted ...*Tunnel) {
-	if !w.RunUntil(restless, func() bool { return w.busy == 0 }) {
-		w.breach("I11", "after %v there are still messages on their way", restless)
-	}
+	w.rest()
 	for _, t := range wanted {
 		if err := w.Carries(t); err != nil {
 			w.breach("I10", "%v", err)
 		}
 	}
+	w.rest() // an SA may have fallen due for rekeying just then
 	for _, t := range wanted {
 		for _, n := range []*Node{t.A, t.B} {
 			w.quietTunnel(n, t)
@@ -32,6 +31,13 @@ func (w *World) Quiet(wanted ...*Tunnel) {
 // restless is how long an exchange that is just going on may take; without
 // faults it is a few round trips.
 const restless = 10 * time.Second
+
+// rest waits until no exchange is going on.
+func (w *World) rest() {
+	if !w.RunUntil(restless, func() bool { return w.busy == 0 }) {
+		w.breach("I11", "after %v there are still messages on their way", restless)
+	}
+}
 
 // quietTunnel counts a node's SAs of one tunnel.
 func (w *World) quietTunnel(n *Node, t *Tunnel) {
