@@ -100,7 +100,7 @@ var connKeys = append(oeKeys, []keyword[Conn]{
 	{name: "mobike", kind: "yes or no", def: "yes", doc: "IKEv2: the end that began may change its address (RFC 4555).", field: yesNo(func(c *Conn) *bool { return &c.MOBIKE })},
 	{name: "modecfgdns", aliases: []string{"modecfgdns1", "modecfgdns2"}, kind: "addresses", doc: "Name servers that peers with an address of ours are told.", field: addresses(func(c *Conn) *[]netip.Addr { return &c.DNS })},
 	{name: "modecfgdomains", aliases: []string{"modecfgdomain"}, kind: "domains", doc: "Domains that those servers are for; none: all.", field: domains(func(c *Conn) *[]string { return &c.Domains })},
-	{name: "reauth", aliases: []string{"reauthby"}, kind: "yes or no", def: "no", doc: "Authenticate anew at every IKE rekeying.", use: harmless, why: "IKE SAs are rekeyed", field: yesNo(func(c *Conn) *bool { return &c.Reauth })},
+	{name: "reauth", aliases: []string{"reauthby"}, kind: "yes or no", def: "no", doc: "IKEv2: the end that began authenticates anew when ikelifetime= is over, instead of rekeying; the new SAs come before the old ones go.", field: yesNo(func(c *Conn) *bool { return &c.Reauth })},
 	{name: "priority", kind: "number", def: "0", doc: "Which policy wins; 0: the more specific.", use: refused, why: "the more specific policy always wins", field: integer(func(c *Conn) *int { return &c.Priority }, 0, 1<<31-1)},
 
 	// Manual keying, freeswan.md 2.10.

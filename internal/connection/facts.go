@@ -21,6 +21,10 @@ func (t *Table) reported(e Reported) {
 		if sa := t.ikeBySerial(r.Serial); sa != nil {
 			t.ikeDown(sa, f)
 		}
+	case ike.ReauthDue:
+		if sa := t.ikeBySerial(r.Serial); sa != nil {
+			t.reauthenticate(sa)
+		}
 	case ike.ChildUp:
 		t.childUp(r, c, f)
 	case ike.ChildUse:
@@ -82,6 +86,11 @@ func (t *Table) succeed(old, sa *ikeSA) {
 		c.joined = sa
 	}
 	old.waiting, old.doomed = nil, true
+	for _, x := range t.ikes {
+		if x.reauths == old.serial {
+			x.reauths = sa.serial
+		}
+	}
 	for _, c := range t.conns {
 		for _, ch := range c.children {
 			if ch.ike == old.serial {

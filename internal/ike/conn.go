@@ -97,6 +97,7 @@ type Conn struct {
 	RekeyMargin time.Duration
 	RekeyFuzz   int // percent
 	Rekey       bool
+	Reauth      bool // IKEv2: who began authenticates anew instead of rekeying the IKE SA
 	LifeBytes   uint64
 	LifePackets uint64
 

@@ -51,6 +51,7 @@ const (
 	NotifyUpdateSAAddresses        uint16 = 16400
 	NotifyCookie2                  uint16 = 16401
 	NotifyNoNATsAllowed            uint16 = 16402
+	NotifyAuthLifetime             uint16 = 16403 // RFC 4478
 	NotifyMultipleAuthSupported    uint16 = 16404 // RFC 4739
 	NotifyRedirectSupported        uint16 = 16406 // RFC 5685
 	NotifyRedirect                 uint16 = 16407

@@ -135,6 +135,13 @@ type Note struct {
 	Serious bool
 }
 
+// ReauthDue says that a new IKE SA is to take the place of this one, because
+// its authentication will not count much longer.
+type ReauthDue struct{}
+
+// String says so.
+func (ReauthDue) String() string { return "reauthenticating" }
+
 // Code is the number with which whack prints a fact (freeswan.md 4.4): 100
 // plus the state while negotiating, 4 on success, 10 for a retransmission, 31
 // for silence, otherwise 3.
@@ -280,6 +287,7 @@ func (ChildDown) fact()  {}
 func (Retransmit) fact() {}
 func (Failed) fact()     {}
 func (Note) fact()       {}
+func (ReauthDue) fact()  {}
 
 // Reason is why an attempt failed, coarse enough for an exit code.
 type Reason uint8

@@ -182,6 +182,7 @@ func (s *step) initiatorUp(in inbound) {
 	o, ni, nr := s.hs.offer, s.hs.ni, s.hs.nr
 	s.hs.offer = nil
 	s.takeToken(in.Payloads)
+	s.takeAuthLifetime(in.Payloads)
 	s.mobike = s.conn.MOBIKE && says(in.Payloads, ike.NotifyMOBIKESupported)
 	if s.hs.childless {
 		s.childlessUp()
@@ -369,6 +370,7 @@ func (s *step) responderUp(ps []wire.Payload) {
 	if s.takeToken(in.Payloads) {
 		ps = append(ps, s.ourToken()...)
 	}
+	ps = append(ps, s.authLifetime()...)
 	if s.hs.ppk.name != "" {
 		ps = append(ps, wire.NewNotify(ike.NotifyPPKIdentity, nil))
 	}

@@ -25,6 +25,7 @@ func (s *step) infoRequest(in inbound) {
 		return
 	}
 	s.claim()
+	s.takeAuthLifetime(in.Payloads)
 	if s.mobike && !s.began && says(in.Payloads, ike.NotifyUpdateSAAddresses) {
 		s.updateRequest(in)
 		return

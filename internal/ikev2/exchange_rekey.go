@@ -285,6 +285,7 @@ func (s *step) heir(c suite.Chosen, first bool, spiI, spiR uint64, ni, nr []byte
 	n.first, n.state = first, stateUp
 	n.spiI, n.spiR = spiI, spiR
 	n.localID, n.remoteID = s.localID, s.remoteID
+	n.auth = s.auth
 	n.peerCerts, n.stranger = s.peerCerts, s.stranger
 	n.natPeerKnows, n.natLocal, n.natRemote, n.encap = s.natPeerKnows, s.natLocal, s.natRemote, s.encap
 	n.fragments, n.mobike, n.began = s.fragments, s.mobike, s.began // settled for all that follow

@@ -14,6 +14,7 @@ func (s *step) up(rekeyed uint32, initialContact bool) {
 	s.state = stateUp
 	s.hs, s.openerBefore = nil, nil
 	s.ready()
+	s.startAuthClock()
 	if s.watchesPath() {
 		s.queue(&probeTask{})
 	}

@@ -5,7 +5,7 @@ import "time"
 // Limits of the gate, spec adversary.md. The zero value of a field takes the
 // default.
 type Limits struct {
-	HalfOpen     int           // IKE SAs not yet authenticated before everybody is asked for a cookie; 30
+	HalfOpen     int           // IKE SAs not yet authenticated before everybody is asked for a cookie; 30, negative: none
 	PerSource    int           // the same for one source, an IPv4 /24 or IPv6 /64; 3
 	MaxPerSource int           // beyond which a source with a good cookie is ignored as well; 64
 	MaxHalfOpen  int           // beyond which everybody is; 4096
@@ -145,6 +145,10 @@ const (
 	// maxAddrs bounds the addresses and names of one Configuration payload that
 	// we look at.
 	maxAddrs = 8
+
+	// reauthRetry is how long the next attempt to authenticate anew waits at
+	// least.
+	reauthRetry = 10 * time.Second
 
 	// minRekey keeps a short-lived SA from being rekeyed all the time.
 	minRekey = time.Second

@@ -75,6 +75,7 @@ type SA struct {
 	graves              []grave
 	isUp                bool      // IKEUp was reported, IKEDown not yet
 	replaceAt, endAt    time.Time // of an established IKE SA
+	auth                authClock
 	giveUp              time.Time // when a passing state ends by itself
 	lastHeard           time.Time // last authenticated word of the peer
 	keepAliveAt         time.Time

@@ -35,6 +35,8 @@ func (s *SA) Deadline() time.Time {
 	}
 	before(s.replaceAt)
 	before(s.endAt)
+	before(s.auth.at)
+	before(s.auth.end)
 	before(s.probeAt())
 	before(s.keepAliveAt)
 	if s.follow != nil {
@@ -97,7 +99,9 @@ func (s *step) timeUp() {
 	if due(s.probeAt()) {
 		s.probe()
 	}
+	s.authDue()
 	switch {
+	case s.state != stateUp:
 	case due(s.endAt):
 		s.close(&ike.Failure{Reason: ike.ReasonOther, Why: "the IKE SA's lifetime is over"})
 	case due(s.replaceAt):

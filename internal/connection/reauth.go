@@ -1,0 +1,52 @@
+package connection
+
+import (
+	"fmt"
+	"slices"
+)
+
+// reauthenticate makes an IKE SA that shall take the place of sa, with a Child
+// SA for each connection that rides on it. The old ones stay until the new ones
+// carry the traffic; if nothing comes of it, they stay as long as they may.
+func (t *Table) reauthenticate(sa *ikeSA) {
+	if sa.up == nil || sa.doomed || slices.ContainsFunc(t.ikes, func(x *ikeSA) bool { return x.reauths == sa.serial }) {
+		return
+	}
+	var riders []*conn
+	for _, c := range t.conns {
+		rides := slices.ContainsFunc(c.children, func(ch *child) bool { return ch.ike == sa.serial && !ch.closing && !ch.replaced })
+		if rides && c.joined == nil && !c.Template {
+			riders = append(riders, c)
+		}
+	}
+	if len(riders) == 0 {
+		return
+	}
+	first := riders[0]
+	if slices.Contains(riders, sa.conn) {
+		first = sa.conn
+	}
+	n := &ikeSA{conn: first, peer: first.Remote.Addr, ours: true, reauths: sa.serial, waiting: riders}
+	for _, c := range riders {
+		c.joined = n
+	}
+	t.ikes = append(t.ikes, n)
+	t.log(first.Conn, fmt.Sprintf("reauthenticating: a new IKE SA takes the place of #%d", sa.serial))
+	t.settle()
+	t.do(StartIKE{Conn: first.Conn})
+}
+
+// reauthenticated is called before a Child SA of c is taken into use. What c had
+// on the IKE SA that its own takes the place of is replaced by it; with the last
+// of them that IKE SA goes.
+func (t *Table) reauthenticated(c *conn, serial uint32) {
+	sa := t.ikeBySerial(serial)
+	if sa == nil || sa.reauths == 0 {
+		return
+	}
+	for _, ch := range c.children {
+		if ch.ike == sa.reauths {
+			ch.replaced = true
+		}
+	}
+}

@@ -1,0 +1,97 @@
+package connection
+
+import (
+	"slices"
+	"testing"
+
+	"cygnet/internal/ike"
+)
+
+// Reauthentication makes the new IKE SA with all that rides on the old one, and
+// deletes that only when the last of them has moved.
+func TestReauthenticate(t *testing.T) {
+	w := newWorld(t)
+	w.add(describe("a", "10.1.0.0/24", "10.2.0.0/24"), describe("b", "10.1.0.0/24", "10.3.0.0/24"))
+	old, _ := w.up("a")
+	same, _ := w.up("b")
+	if same != old {
+		t.Fatalf("two IKE SAs, #%d and #%d", old, same)
+	}
+	a, b := w.conn("a"), w.conn("b")
+	w.report(old, ike.Report{Conn: a.Conn, Serial: old, Fact: ike.ReauthDue{}})
+	w.report(old, ike.Report{Conn: a.Conn, Serial: old, Fact: ike.ReauthDue{}}) // impatient, while it is under way
+	if len(w.starts) != 2 {
+		t.Fatalf("%d IKE SAs were started", len(w.starts))
+	}
+	n := w.ikes[len(w.ikes)-1]
+	told := len(w.commands)
+	w.ikeUp(n, a.Conn)
+	w.childUp(n, a.Conn)
+	w.state("a", Erouted)
+	w.state("b", Erouted)
+	if got := a.using().ike; got != n {
+		t.Errorf("a uses IKE SA #%d", got)
+	}
+	deletes := func() (list []uint32) {
+		for _, c := range w.commands[told:] {
+			if d, ok := c.Event.(ike.Delete); ok && d.Child == 0 {
+				list = append(list, c.Serial)
+			}
+		}
+		return list
+	}
+	if d := deletes(); len(d) > 0 {
+		t.Fatalf("deleted too early: %v", d)
+	}
+	w.childUp(n, b.Conn)
+	if d := deletes(); !slices.Equal(d, []uint32{old}) {
+		t.Fatalf("deleted: %v", d)
+	}
+	w.gone(old, a.Conn, ike.IKEDown{})
+	w.state("a", Erouted)
+	w.state("b", Erouted)
+	if len(a.children) != 1 || len(b.children) != 1 || len(w.starts) != 2 {
+		t.Errorf("%d and %d Child SAs, %d starts", len(a.children), len(b.children), len(w.starts))
+	}
+}
+
+// An attempt that comes to nothing leaves the old SAs alone, and the next one
+// begins from the beginning.
+func TestReauthenticationFails(t *testing.T) {
+	w := newWorld(t)
+	w.add(describe("a", "10.1.0.0/24", "10.2.0.0/24"))
+	old, _ := w.up("a")
+	a := w.conn("a")
+	for i := range 3 {
+		w.report(old, ike.Report{Conn: a.Conn, Serial: old, Fact: ike.ReauthDue{}})
+		if len(w.starts) != i+2 {
+			t.Fatalf("%d starts", len(w.starts))
+		}
+		n := w.ikes[len(w.ikes)-1]
+		w.report(n, ike.Report{Conn: a.Conn, Serial: n, Fact: ike.Failed{Why: noAnswer}})
+		w.state("a", Erouted)
+		if a.using() == nil || a.using().ike != old || a.joined != nil {
+			t.Fatal("the old SAs are gone")
+		}
+	}
+}
+
+// If the old IKE SA is rekeyed meanwhile, its successor is the one that goes.
+func TestReauthenticateRekeyed(t *testing.T) {
+	w := newWorld(t)
+	w.add(describe("a", "10.1.0.0/24", "10.2.0.0/24"))
+	old, _ := w.up("a")
+	a := w.conn("a")
+	w.report(old, ike.Report{Conn: a.Conn, Serial: old, Fact: ike.ReauthDue{}})
+	n := w.ikes[len(w.ikes)-1]
+	w.serial++
+	next := w.serial
+	w.ikeUp(next, a.Conn, func(u *ike.IKEUp) { u.Rekeyed = old })
+	w.report(old, ike.Report{Conn: a.Conn, Serial: old, Fact: ike.IKEDown{Rekeyed: true}})
+	told := len(w.commands)
+	w.ikeUp(n, a.Conn)
+	w.childUp(n, a.Conn)
+	if !slices.ContainsFunc(w.commands[told:], func(c ToMachine) bool { return c.Serial == next && c.Event == ike.Event(ike.Delete{}) }) {
+		t.Errorf("told: %v", w.commands[told:])
+	}
+}
