@@ -99,6 +99,7 @@ type opportunism struct {
 	waiting int        // flows in Asking and Negotiating
 	anon    int        // flows with anonymous peers
 	count   Opportunity
+	stale   bool // a connection that somebody wrote was routed or unrouted
 }
 
 // Opportunity counts what became of flows, for the status.
@@ -320,6 +321,18 @@ func (t *Table) explicit(f ipsec.Flow, than ipsec.Selector) bool {
 		}
 	}
 	return false
+}
+
+// yield puts the flows under the rules again after a connection that somebody
+// wrote has been routed: what it covers is its own from then on.
+func (t *Table) yield() {
+	if !t.oe.stale || t.oe.rules == nil {
+		return
+	}
+	t.oe.stale = false
+	for _, f := range t.flowList() {
+		t.reconsider(f)
+	}
 }
 
 // templates keeps one template in the table for each group that has tunnels

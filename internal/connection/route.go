@@ -47,7 +47,7 @@ func (t *Table) routeConflict(c *conn) *conn {
 		mine[p.String()] = true
 	}
 	for _, x := range t.conns {
-		if x == c || !x.state.Routed() || x.Virtual == c.Virtual && x.Hop() == c.Hop() || shared(c, x) {
+		if x == c || x.Stranger != nil || !x.state.Routed() || x.Virtual == c.Virtual && x.Hop() == c.Hop() || shared(c, x) {
 			continue
 		}
 		for _, p := range x.remotePrefixes() {

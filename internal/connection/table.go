@@ -92,6 +92,7 @@ func NewTable() *Table {
 func (t *Table) Step(now time.Time, ev Event, out []Action) []Action {
 	t.now, t.out, t.report = now, out, ike.Report{}
 	t.take(ev)
+	t.yield()
 	t.due()
 	t.settle()
 	t.checkDown()
@@ -217,6 +218,9 @@ func (t *Table) do(a Action) { t.out = append(t.out, a) }
 
 // become moves c to a state.
 func (t *Table) become(c *conn, s State) {
+	if c.state.Routed() != s.Routed() && c.Stranger == nil {
+		t.oe.stale = true
+	}
 	if c.state != s {
 		c.state, t.dirty = s, true
 	}
