@@ -31,6 +31,8 @@ func commands() []*cobra.Command {
 		newRsasigkey(),
 		newNewhostkey(),
 		newShowhostkey(),
+		newOE(),
+		newMailkey(),
 		newCA(),
 		newBarf(),
 		newKeycensor(),

@@ -3,14 +3,17 @@ package main
 import (
 	"context"
 	"fmt"
+	"io"
 	"net"
 	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/term"
 
 	"cygnet/internal/config"
 	"cygnet/internal/whack"
@@ -32,6 +35,8 @@ type finding struct {
 	Label   string   `json:"label"`
 	Verdict string   `json:"verdict"`
 	Advice  []string `json:"advice,omitempty"`
+
+	harmless bool // whatever the verdict
 }
 
 // hostCheck looks at one thing.
@@ -45,58 +50,116 @@ var hostChecks = []hostCheck{
 	checkPluto,
 	checkForwarding,
 	checkRPFilter,
+	checkOwnRecords,
 }
 
 func newVerify() *cobra.Command {
-	var asJSON, exitZero bool
+	var o verifyOrder
 	c := &cobra.Command{
-		Use:   "verify",
+		Use:   "verify [--host NAME] [--ip ADDRESS] [--dns-only]",
 		Short: "Look at this machine and say what IPsec lacks",
-		Args:  cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			var found []finding
-			for _, look := range hostChecks {
-				for _, f := range look(cmd.Context(), where()) {
-					found = append(found, f)
-					if !asJSON {
-						printFinding(cmd, f)
-					}
-				}
-			}
-			if asJSON {
-				if err := printJSON(cmd.OutOrStdout(), struct {
-					Version int       `json:"version"`
-					Checks  []finding `json:"checks"`
-				}{1, found}); err != nil {
-					return err
-				}
-			}
-			if bad(found) && !exitZero {
-				return ended(whack.ExitFailed)
-			}
-			return nil
-		},
+		Long: `verify looks at this machine: the data plane, the files, the daemon, the kernel's
+switches, and what the DNS says about it.
+
+With --host or --ip it looks at the records of that host only, as a stranger
+would who wants to encrypt with it: the exit code is 0 if opportunistic
+encryption to it can work. That needs no rights.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return o.run(cmd) },
 	}
-	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
-	c.Flags().BoolVar(&exitZero, "exit-zero", false, "exit 0 whatever is found, as the old verify did")
+	f := c.Flags()
+	f.StringVar(&o.host, "host", "", "look at the records of this host name")
+	f.StringVar(&o.addr, "ip", "", "look at the records of this address")
+	f.BoolVar(&o.dnsOnly, "dns-only", false, "do not ask whether the gateway answers")
+	f.BoolVar(&o.colour, "colour", false, "colour the verdicts, also if this is no terminal")
+	f.BoolVar(&o.plain, "nocolour", false, "do not colour the verdicts")
+	f.BoolVar(&o.asJSON, "json", false, "print JSON")
+	f.BoolVar(&o.exitZero, "exit-zero", false, "exit 0 whatever is found, as the old verify did")
 	return c
 }
 
-func printFinding(cmd *cobra.Command, f finding) {
-	out := cmd.OutOrStdout()
-	fmt.Fprintf(out, "%-*s\t[%s]\n", labelWidth, f.Label, f.Verdict)
+// verifyOrder is what verify was asked for.
+type verifyOrder struct {
+	host, addr       string
+	dnsOnly          bool
+	colour, plain    bool
+	asJSON, exitZero bool
+}
+
+func (o *verifyOrder) run(cmd *cobra.Command) error {
+	var found []finding
+	show := func(f finding) {
+		found = append(found, f)
+		if !o.asJSON {
+			printFinding(cmd.OutOrStdout(), f, o.colours(cmd.OutOrStdout()))
+		}
+	}
+	fine := true
+	if o.host != "" || o.addr != "" {
+		var err error
+		if fine, err = o.reachable(cmd.Context(), show); err != nil {
+			return err
+		}
+	} else {
+		for _, look := range hostChecks {
+			for _, f := range look(cmd.Context(), where()) {
+				show(f)
+			}
+		}
+		fine = !bad(found)
+	}
+	if o.asJSON {
+		if err := printJSON(cmd.OutOrStdout(), struct {
+			Version int       `json:"version"`
+			Checks  []finding `json:"checks"`
+		}{1, found}); err != nil {
+			return err
+		}
+	}
+	if !fine && !o.exitZero {
+		return ended(whack.ExitFailed)
+	}
+	return nil
+}
+
+func (o *verifyOrder) colours(out io.Writer) bool {
+	f, ok := out.(*os.File)
+	return o.colour || !o.plain && ok && term.IsTerminal(int(f.Fd()))
+}
+
+// printFinding prints one line; the verdict is green if all is well, yellow if
+// it is worth a look, red if not.
+func printFinding(out io.Writer, f finding, colours bool) {
+	if f.Verdict == "" {
+		fmt.Fprintln(out, f.Label)
+		return
+	}
+	verdict := "[" + f.Verdict + "]"
+	if colours {
+		const green, yellow, red = 32, 33, 31
+		colour := red
+		switch {
+		case f.Verdict == verdictOK || f.Verdict == verdictSecure || f.Verdict == verdictNA:
+			colour = green
+		case f.harmless || f.Verdict == verdictWarn || f.Verdict == verdictDeprecated:
+			colour = yellow
+		}
+		verdict = fmt.Sprintf("\x1b[%dm%s\x1b[0m", colour, verdict)
+	}
+	fmt.Fprintf(out, "%-*s\t%s\n", labelWidth, f.Label, verdict)
 	for _, a := range f.Advice {
 		fmt.Fprintf(out, "  %s\n", a)
 	}
 }
 
 func bad(found []finding) bool {
-	for _, f := range found {
-		if f.Verdict == verdictFailed || f.Verdict == verdictMissing {
-			return true
+	return slices.ContainsFunc(found, func(f finding) bool {
+		switch f.Verdict {
+		case "", verdictOK, verdictSecure, verdictNA, verdictWarn, verdictDeprecated:
+			return false
 		}
-	}
-	return false
+		return !f.harmless
+	})
 }
 
 func checkOnPath(context.Context, places) []finding {

@@ -3,6 +3,7 @@ package dns
 import (
 	"bytes"
 	"slices"
+	"strings"
 
 	"cygnet/internal/octet"
 )
@@ -130,4 +131,16 @@ func SOAMinimum(sets []Set) uint32 {
 		}
 	}
 	return 0
+}
+
+// SOAMailbox is who is responsible for a zone, RFC 1035, section 3.3.13: the
+// first label of the RNAME is the user, with its dots, the rest the domain.
+func SOAMailbox(rdata []byte) (user, domain string, ok bool) {
+	_, rest, err := cutName(rdata)
+	if err != nil || len(rest) == 0 || int(rest[0]) >= len(rest) || rest[0] == 0 || rest[0] > 63 {
+		return "", "", false
+	}
+	user = string(rest[1 : 1+rest[0]])
+	domain, _, err = cutName(rest[1+rest[0]:])
+	return user, strings.TrimSuffix(domain, "."), err == nil && domain != "."
 }
