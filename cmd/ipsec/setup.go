@@ -65,6 +65,9 @@ for, or stops it and removes its devices, routes and firewall rules.`,
 			return s.noted(s.stop())
 		}
 		if s.running() {
+			if err := s.checkFiles(); err != nil { // what runs goes on
+				return s.noted(err)
+			}
 			if err := s.stop(); err != nil {
 				return s.noted(err)
 			}

@@ -1,6 +1,7 @@
 package connection
 
 import (
+	"net/netip"
 	"slices"
 	"time"
 
@@ -51,14 +52,21 @@ func (t *Table) Views() []View {
 	for _, p := range t.policies {
 		owners[p.Owner] = true
 	}
+	type path struct{ local, peer netip.Addr }
+	ikes := map[path][]*ikeSA{}
+	for _, sa := range t.ikes {
+		p := path{sa.conn.Local.Addr, sa.peer}
+		ikes[p] = append(ikes[p], sa)
+	}
 	list := make([]View, 0, len(t.conns))
 	for _, c := range t.conns {
-		list = append(list, t.view(c, owners))
+		list = append(list, t.view(c, owners, ikes[path{c.Local.Addr, c.Remote.Addr}]))
 	}
 	return list
 }
 
-func (t *Table) view(c *conn, owners map[string]bool) View {
+// view shows c; ikes are the IKE SAs with its peer.
+func (t *Table) view(c *conn, owners map[string]bool, ikes []*ikeSA) View {
 	v := View{Description: c.Description, State: c.state, Routing: c.state.word(), Up: c.up, RetryAt: c.retryAt, Tries: c.tries, Failure: c.last}
 	if c.state == Initiating && c.joined == nil {
 		v.Routing = Unrouted.word() // between attempts nothing is held
@@ -77,7 +85,7 @@ func (t *Table) view(c *conn, owners map[string]bool) View {
 			v.Owner = using.serial
 		}
 	}
-	if sa := t.newestIKE(c); sa != nil {
+	if sa := c.newestIKE(ikes); sa != nil {
 		v.NewestIKE = sa.serial
 	}
 	return v
@@ -93,9 +101,12 @@ func (ch *child) view(using bool) ChildView {
 }
 
 // newestIKE returns the newest established IKE SA that serves c.
-func (t *Table) newestIKE(c *conn) *ikeSA {
+func (t *Table) newestIKE(c *conn) *ikeSA { return c.newestIKE(t.ikes) }
+
+// newestIKE finds it in a list.
+func (c *conn) newestIKE(list []*ikeSA) *ikeSA {
 	var found *ikeSA
-	for _, sa := range t.ikes {
+	for _, sa := range list {
 		if sa.up != nil && !sa.doomed && !c.Template && sa.fits(c) {
 			found = sa
 		}
@@ -118,6 +129,14 @@ func (t *Table) IKEs() []IKEView {
 		list = append(list, v)
 	}
 	return list
+}
+
+// Peer is where the peer of an established IKE SA is now.
+func (t *Table) Peer(serial uint32) (at netip.AddrPort) {
+	if sa := t.ikeBySerial(serial); sa != nil && sa.up != nil {
+		at = sa.up.Remote
+	}
+	return at
 }
 
 // Policies returns the SPD as last told. It must not be changed.

@@ -132,7 +132,7 @@ func TestManualStart(t *testing.T) {
 			t.Errorf("eroutes\n%s", list)
 		}
 		log := p.west.log.String()
-		for _, want := range []string{`...could not start conn "nobody": there is no connection "nobody"`, `...could not start conn "clash": "clash": tun0x200@198.51.100.1: SA already in use.`} {
+		for _, want := range []string{`...could not start conn "nobody": there is no connection "nobody"`, `...could not start conn "clash": ipsec.conf:37: spi: "clash": tun0x200@198.51.100.1: SA already in use.`} {
 			if !strings.Contains(log, want) {
 				t.Errorf("the log lacks %q:\n%s", want, log)
 			}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"strings"
 
 	"cygnet/internal/config"
 	"cygnet/internal/connection"
@@ -50,6 +51,13 @@ func (d *Daemon) perform(ctx context.Context, r whack.Request) iter.Seq[whack.Re
 	case whack.OpAdd, whack.OpReplace:
 		return d.load(ctx, r)
 	case whack.OpUp:
+		if d.byDHCP(ctx, name) {
+			if r.Args.Async {
+				d.startByDHCP(name)
+				return one(whack.Reply{Final: true})
+			}
+			return d.upByDHCP(ctx, name, false)
+		}
 		return d.ask(ctx, func(id uint64) connection.Event {
 			return connection.Up{Waiter: id, Name: name, Async: r.Args.Async}
 		})
@@ -98,7 +106,10 @@ func (d *Daemon) order(ctx context.Context, r whack.Request) iter.Seq[whack.Repl
 		case whack.OpUnlisten:
 			d.deaf = true
 		case whack.OpReadSecrets, whack.OpReadAll:
-			d.loadSecrets()
+			if err := d.loadSecrets(); err != nil {
+				first, _, _ := strings.Cut(err.Error(), "\n") // the log has them all
+				done = failed(whack.ExitConfig, whack.CodeSerious, first)
+			}
 			d.refreshGroups()
 			d.reorient()
 		case whack.OpReadCerts, whack.OpReadCAs, whack.OpReadCRLs:

@@ -39,17 +39,21 @@ func (d *Daemon) configure(f *config.File, names map[string]netip.Addr) {
 	if d.gate == nil {
 		limits := ikev2.Limits{HalfOpen: f.Setup.MaxHalfOpen}
 		if f.Setup.DDoS == config.DDoSBusy {
-			limits.HalfOpen = 1
+			limits.HalfOpen = -1
 		}
 		d.gate = ikev2.NewGate(d.cfg, limits)
 	}
 }
 
-func (d *Daemon) loadSecrets() {
-	if err := d.o.Keys.Reload(d.file); err != nil {
+// loadSecrets reads the secrets. What is wrong with them is logged, and returned
+// for whoever asked; the entries that are sound are used.
+func (d *Daemon) loadSecrets() error {
+	err := d.o.Keys.Reload(d.file)
+	if err != nil {
 		d.log.Error(err.Error())
 	}
 	d.loadCertificates(d.file)
+	return err
 }
 
 // resolve looks up the host names in a configuration, several at a time. Those
@@ -279,6 +283,7 @@ func (d *Daemon) reload(f *config.File, names map[string]netip.Addr) {
 	}
 	old := d.file
 	d.configure(f, names)
+	d.setRelays()
 	if d.o.NoIKE {
 		d.rescan()
 		return

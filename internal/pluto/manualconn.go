@@ -2,6 +2,7 @@ package pluto
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"iter"
 	"net/netip"
@@ -86,10 +87,23 @@ func (d *Daemon) plan(f *config.File, c *config.Conn, r whack.Request) []whack.R
 		}
 		err = d.applyByHand(t, change)
 	}
-	if err == nil {
+	switch {
+	case err == nil:
 		d.log.Info(fmt.Sprintf("%q: up by hand", c.Name))
+	case errors.Is(err, manual.ErrSAInUse):
+		return append(out, failed(whack.ExitConfig, whack.CodeSerious, taken(c, err).Error()))
 	}
 	return append(out, d.finish(err))
+}
+
+// taken is the refusal of a connection whose SPI another one has (R10.10).
+func taken(c *config.Conn, err error) config.Problem {
+	key := "spi"
+	if c.Manual.SPIBase != 0 {
+		key = "spibase"
+	}
+	at := c.Keys[key]
+	return config.Problem{File: at.File, Line: at.Line, Conn: c.Name, Key: key, Text: err.Error(), Mend: "give each connection its own, from 0x100 to 0xfff"}
 }
 
 func (d *Daemon) finish(err error) whack.Reply {

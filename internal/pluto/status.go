@@ -119,11 +119,7 @@ func (d *Daemon) childState(v connection.View, c connection.ChildView) whack.SAS
 	for _, ts := range c.Up.TSRemote {
 		s.RemoteTS = append(s.RemoteTS, ts.String())
 	}
-	for _, k := range d.table.IKEs() {
-		if k.Serial == c.IKE && k.Up != nil {
-			s.Peer = k.Up.Remote
-		}
-	}
+	s.Peer = d.table.Peer(c.IKE)
 	in, out := d.usage(c.Up.In), d.usage(c.Up.Out)
 	s.InBytes, s.OutBytes = in.Bytes, out.Bytes
 	if last := latest(in.LastUsed, out.LastUsed); !last.IsZero() {
