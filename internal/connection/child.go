@@ -73,8 +73,8 @@ func (t *Table) childUp(r ike.Report, c *conn, up ike.ChildUp) {
 	t.reauthenticated(c, up.IKE)
 	c.children = append(c.children, ch)
 	t.dirty = true
-	if c.joined != nil && c.joined.serial == up.IKE {
-		c.leave()
+	if up.Initiator && c.joined != nil && c.joined.serial == up.IKE {
+		c.leave() // else the peer was faster, and what we asked for is still to come
 	}
 	c.tries, c.retryAt, c.last, c.blockedUntil = 0, time.Time{}, nil, time.Time{}
 	if sa := t.ikeBySerial(up.IKE); sa != nil {

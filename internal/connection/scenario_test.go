@@ -387,6 +387,23 @@ func TestBothInitiate(t *testing.T) {
 	two.wantTold("#50 Delete") // 0x1111 is the lowest, and two made the one that stays
 }
 
+// Both ends ask for the same Child SA on one IKE SA. Neither takes its own for
+// unasked because the other's was faster; that would be the end of both.
+func TestBothCreateOnOneIKE(t *testing.T) {
+	w := newWorld(t)
+	w.add(describe("c", "10.1.0.0/24", "10.2.0.0/24"), describe("d", "10.1.1.0/24", "10.2.1.0/24"))
+	serial, _ := w.up("c")
+	d := w.conn("d").Conn
+	w.step(Up{Name: "d"})
+	w.told()
+	w.childUp(serial, d, byPeer)
+	w.childUp(serial, d)
+	w.wantTold()
+	if n := len(w.conn("d").children); n != 2 {
+		t.Errorf("%d pairs", n)
+	}
+}
+
 // A peer that has lost its memory says so; a crossing negotiation of ours is
 // not mistaken for that.
 func TestInitialContact(t *testing.T) {

@@ -12,6 +12,7 @@ import (
 	"cygnet/internal/config"
 	"cygnet/internal/connection"
 	"cygnet/internal/ike"
+	"cygnet/internal/ipsec"
 	"cygnet/internal/oe"
 )
 
@@ -142,13 +143,15 @@ func (n *Node) question(a connection.Lookup) {
 
 // useOf answers a table that wants to know when SAs were used.
 func (n *Node) useOf(a connection.CheckUse) {
-	var last time.Time
-	for _, id := range append(a.In, a.Out...) {
-		if u, err := n.Plane.Usage(context.Background(), id); err == nil && u.LastUsed.After(last) {
-			last = u.LastUsed
+	last := func(list []ipsec.SAID) (at time.Time) {
+		for _, id := range list {
+			if u, err := n.Plane.Usage(context.Background(), id); err == nil && u.LastUsed.After(at) {
+				at = u.LastUsed
+			}
 		}
+		return at
 	}
-	n.later(func() { n.tell(connection.Used{Owner: a.Owner, Last: last}) })
+	n.later(func() { n.tell(connection.Used{Owner: a.Owner, In: last(a.In), Out: last(a.Out)}) })
 }
 
 // delay is how long a job takes: one that waits for the DNS, longer.

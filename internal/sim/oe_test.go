@@ -9,7 +9,6 @@ import (
 
 	"cygnet/internal/connection"
 	"cygnet/internal/ipsec"
-	"cygnet/internal/oe"
 )
 
 // strangers makes a World of nodes that have never heard of each other. Each has
@@ -204,5 +203,3 @@ func TestD05BothInitiate(t *testing.T) {
 		}
 	}
 }
-
-var _ = oe.LevelAnon
