@@ -40,9 +40,9 @@ func TestReauth(t *testing.T) {
 // An IKE SA without a Child SA at first, both ways.
 func TestChildless(t *testing.T) {
 	sides(t, func(t *testing.T, byUs bool) {
-		p := plan{conn: "childless=force"}
+		p := plan{conn: "childless=force pfs=no"}
 		if !byUs {
-			p = plan{charon: "childless = force"}
+			p = plan{conn: "pfs=no", charon: "childless = force"}
 		}
 		r := start(t, p)
 		r.initiate(byUs)
