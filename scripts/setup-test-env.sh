@@ -1,7 +1,9 @@
 #!/bin/sh
 # setup-test-env.sh installs what the lab tests use beside Go: strongSwan as
 # the foreign peer, iproute2 and ping for people who look at a lab that stands,
-# a Linux kernel that runs as a process, scapy as a decoder of packets.
+# a Linux kernel that runs as a process, scapy as a decoder of packets, and a
+# newer strongSwan in a directory of its own (setup-strongswan6.sh), and name
+# servers with their tools.
 # It does something only as root on a Debian system, and only for packages that
 # are missing. No service is started by it.
 set -eu
@@ -10,16 +12,17 @@ packages="strongswan-charon strongswan-swanctl strongswan-libcharon
  libcharon-extra-plugins libcharon-extauth-plugins libstrongswan-extra-plugins
  libstrongswan-standard-plugins iproute2 iputils-ping util-linux procps
  iperf3 tcpdump ca-certificates
- user-mode-linux python3-scapy python3-cryptography"
+ user-mode-linux python3-scapy python3-cryptography dnsmasq-base
+ unbound nsd ldnsutils bind9-utils"
 
 missing=
 for p in $packages; do
 	dpkg-query -W -f '${Status}' "$p" 2>/dev/null | grep -q 'ok installed' || missing="$missing $p"
 done
-[ -n "$missing" ] || exit 0
+[ -n "$missing" ] || [ ! -e "${CYGNET_LAB:-/opt/cygnet-lab}/strongswan6/.done" ] || exit 0
 
 complain() {
-	echo "setup-test-env: $1; missing:$missing" >&2
+	echo "setup-test-env: $1; missing:${missing:- nothing but strongSwan 6}" >&2
 	[ "${CI:-}" = true ] && exit 1
 	echo "setup-test-env: tests that need them will be skipped" >&2
 	exit 0
@@ -28,7 +31,7 @@ complain() {
 command -v apt-get >/dev/null 2>&1 || complain "not a Debian system"
 [ "$(id -u)" = 0 ] || complain "not root, so nothing is installed"
 
-echo "setup-test-env: installing$missing" >&2
+[ -z "$missing" ] || echo "setup-test-env: installing$missing" >&2
 export DEBIAN_FRONTEND=noninteractive
 
 # The lab starts its daemons itself, in namespaces: keep packages from starting
@@ -41,4 +44,5 @@ if [ ! -e $rule ]; then
 fi
 apt-get -qq update || complain "apt-get update failed"
 # shellcheck disable=SC2086
-apt-get -qq -y --no-install-recommends install $missing >/dev/null || complain "apt-get install failed"
+[ -z "$missing" ] || apt-get -qq -y --no-install-recommends install $missing >/dev/null || complain "apt-get install failed"
+"$(dirname "$0")/setup-strongswan6.sh" || complain "strongSwan 6 could not be unpacked"
