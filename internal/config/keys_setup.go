@@ -60,6 +60,7 @@ var setupKeys = append([]keyword[Setup]{
 	{name: "inbound-clear", kind: "drop or allow", def: "drop", doc: "What happens to clear packets that a connection should protect.",
 		field: enum(func(s *Setup) *bool { return &s.InboundClear }, word[bool]{"drop", false, ""}, word[bool]{"allow", true, ""})},
 	{name: "keep-alive", kind: "duration", def: "20s", doc: "Interval of NAT keepalives.", use: harmless, why: "NAT keepalives are sent every 20 seconds", field: span(func(s *Setup) *time.Duration { return &s.KeepAlive }, time.Second)},
+	{name: "dhcprelay", kind: "addresses", doc: "Relay DHCP between tunnels for UDP ports 67 and 68 and these servers (RFC 3456).", field: addresses(func(s *Setup) *[]netip.Addr { return &s.DHCPRelay })},
 	{name: "ikeport", kind: "port", def: "500", doc: "UDP port of IKE.", field: port(func(s *Setup) *uint16 { return &s.IKEPort })},
 	{name: "nat-ikeport", aliases: []string{"nat-port"}, kind: "port", def: "4500", doc: "UDP port of IKE and ESP behind NAT.", field: port(func(s *Setup) *uint16 { return &s.NATPort })},
 	{name: "ddos-mode", kind: "auto, busy or unlimited", def: "auto", doc: "When initiators must return a cookie.",

@@ -28,7 +28,7 @@ var sourceIP = field[End]{
 		for _, w := range commaList(v.text) {
 			s, err := parseSource(w)
 			if err != nil {
-				return mendable{err, "addresses joined by commas, %config, %config4 or %config6, or a range for peers at that end"}
+				return mendable{err, "addresses joined by commas, %config, %config4, %config6 or %dhcp, or a range for peers at that end"}
 			}
 			e.sources = append(e.sources, s)
 		}
@@ -45,12 +45,16 @@ var sourceIP = field[End]{
 
 // source is one word of leftsourceip=.
 type source struct {
+	dhcp   bool
 	ask    bool
 	family int // ask: 4, 6, or 0 for that of the ends
 	pool   pool.Range
 }
 
 func parseSource(text string) (source, error) {
+	if strings.EqualFold(text, dhcpWord) {
+		return source{dhcp: true}, nil
+	}
 	if w, ok := lookup(askWords, text); ok {
 		return source{ask: true, family: w.value}, nil
 	}
@@ -68,10 +72,16 @@ func parseSource(text string) (source, error) {
 	return source{pool: r}, err
 }
 
-func (s source) single() bool { return !s.ask && s.pool.First == s.pool.Last }
+// dhcpWord asks for an address by DHCP through a tunnel (RFC 3456).
+const dhcpWord = "%dhcp"
+
+func (s source) single() bool { return !s.ask && !s.dhcp && s.pool.First == s.pool.Last }
 
 // String is how parseSource reads it.
 func (s source) String() string {
+	if s.dhcp {
+		return dhcpWord
+	}
 	if !s.ask {
 		return s.pool.String()
 	}
@@ -212,10 +222,14 @@ func (k *checker) virtual() *Problem {
 // sources sorts the words of leftsourceip= into what they mean.
 func (k *checker) sources(s side) *Problem {
 	e, id := s.End, s.name+"sourceip"
-	e.Ask, e.SourceIP, e.Pool = nil, netip.Addr{}, slices.Clone(e.pools)
+	e.Ask, e.SourceIP, e.Pool, e.DHCP = nil, netip.Addr{}, slices.Clone(e.pools), false
 	owns := len(e.Subnets)+len(e.sets) > 0
 	for _, w := range e.sources {
 		switch {
+		case w.dhcp && (len(e.sources) > 1 || owns || s.Host.Addr.Is6() || s.other.Host.Addr.Is6()):
+			return k.problem(id, "%dhcp stands alone: the address is of IPv4, over IPv4, and all that the end has", "leave the others out")
+		case w.dhcp:
+			e.DHCP = true
 		case w.ask && owns:
 			return k.problem(id, fmt.Sprintf("%s asks for an address, but %ssubnet says what that end protects", w, s.name), "leave one of them out")
 		case w.ask:
@@ -266,6 +280,8 @@ func (k *checker) modeConfig(s side) *Problem {
 func (k *checker) virtualEnd(s side) *Problem {
 	given := ""
 	switch {
+	case s.DHCP || len(s.Within) > 0:
+		return k.inTunnel(s)
 	case len(s.Pool) > 0 && k.given(s.name+"addresspool"):
 		given = s.name + "addresspool"
 	case len(s.Ask)+len(s.Pool) > 0 && len(s.sources) > 0:
@@ -286,6 +302,27 @@ func (k *checker) virtualEnd(s side) *Problem {
 		return k.problem(given, fmt.Sprintf("that end gets addresses, but %ssubnet says what it protects", s.name), "leave one of them out")
 	case len(s.other.Pool)+len(s.other.Ask) > 0:
 		return k.problem(given, "both ends would get their addresses from the other", "one of them gives, the other asks")
+	}
+	return nil
+}
+
+// inTunnel checks an end whose address is settled outside of IKE.
+func (k *checker) inTunnel(s side) *Problem {
+	given := s.name + "sourceip"
+	if len(s.Within) > 0 {
+		given = s.name + "subnetwithin"
+	}
+	switch {
+	case k.Version == 1:
+		return k.problem(given, "that works with IKEv2 only", "leave keyexchange= out")
+	case k.Type != TypeTunnel:
+		return k.problem(given, "addresses inside need type=tunnel", "")
+	case len(s.Within) > 0 && len(s.Subnets)+len(s.sets) > 0:
+		return k.problem(given, fmt.Sprintf("both %ssubnet and %ssubnetwithin are given", s.name, s.name), "leave one of them out")
+	case len(s.Within) > 1:
+		return k.problem(given, "several subnets are given", "name one that holds them")
+	case len(s.Ask)+len(s.Pool) > 0 && !s.DHCP:
+		return k.problem(given, "that end gets addresses in another way too", "leave one of them out")
 	}
 	return nil
 }

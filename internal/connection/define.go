@@ -49,6 +49,7 @@ func (t *Table) exchange(name string, list []*Description, keep bool) {
 	claims := map[string]State{}
 	for _, c := range old {
 		if c.Instance == 0 && keep && slices.ContainsFunc(list, c.equal) {
+			t.adopt(c, list)
 			list = slices.DeleteFunc(slices.Clone(list), c.equal)
 			old = slices.DeleteFunc(slices.Clone(old), func(x *conn) bool { return x == c || x.base == c })
 			continue

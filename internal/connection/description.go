@@ -30,6 +30,9 @@ type Description struct {
 	NextHop           netip.Addr // ours; invalid: the peer's address, once known
 	PeerHop           netip.Addr // the peer's, for display
 	Pool              Pool       // addresses for the peer
+	Within            bool       // the peer has a part of Remote.TS, which it names when it calls
+	DHCP              bool       // our address inside comes by DHCP; without one in Assigned there is none yet
+	NoRoutes          bool       // nothing is routed into it: it is for one program, which uses its device
 	Assigned          Assigned   // what has come of that, or of what we asked for
 	SourceIP          netip.Addr // preferred source of packets of our own
 	MTU, Metric       int        // of its routes; 0: the system's
@@ -95,7 +98,7 @@ func (d *Description) remotePrefixes() []netip.Prefix {
 // Routes lists the kernel's routes that lead its packets into its device; none
 // if a script of its own does that.
 func (d *Description) Routes() []KernelRoute {
-	if d.Virtual == "" || len(d.Updown) > 0 {
+	if d.Virtual == "" || len(d.Updown) > 0 || d.NoRoutes {
 		return nil
 	}
 	var list []KernelRoute

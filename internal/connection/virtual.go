@@ -28,17 +28,19 @@ type Pool struct {
 // Assigned is what one end has given to the other; empty: nothing yet.
 type Assigned struct {
 	Addrs   []netip.Addr // of the end that has asked
+	TS      []ipsec.TS   // what the peer has, where Description.Within leaves it to it
 	DNS     []netip.Addr
 	Domains []string
 }
 
 func (a Assigned) equal(b Assigned) bool {
-	return slices.Equal(a.Addrs, b.Addrs) && slices.Equal(a.DNS, b.DNS) && slices.Equal(a.Domains, b.Domains)
+	return slices.Equal(a.Addrs, b.Addrs) && slices.Equal(a.TS, b.TS) && slices.Equal(a.DNS, b.DNS) && slices.Equal(a.Domains, b.Domains)
 }
 
 // virtual fills in which end gets addresses, and which.
 func (d *Description) virtual(c *config.Conn, local, remote end) {
-	d.RequestIP = local.Ask
+	d.RequestIP, d.DHCP, d.Within = local.Ask, local.DHCP, len(remote.Within) > 0
+	d.Narrow = d.Narrow || d.Within
 	if len(remote.Pool) > 0 {
 		d.FromPool = true
 		d.Pool = Pool{Ranges: remote.Pool, DNS: c.DNS, Domains: c.Domains}
@@ -48,12 +50,17 @@ func (d *Description) virtual(c *config.Conn, local, remote end) {
 // Asks reports whether the connection gets our address inside from the peer.
 func (d *Description) Asks() bool { return len(d.RequestIP) > 0 }
 
+// Gets reports whether we have an address inside that is not this machine's own.
+func (d *Description) Gets() bool { return d.Asks() || d.DHCP }
+
 // Sides are the traffic selectors of both ends as far as they are known now.
 func (d *Description) Sides() (local, remote []ipsec.TS) {
 	local, remote = d.Local.TS, d.Remote.TS
 	switch {
 	case d.FromPool:
 		remote = hosts(d.Assigned.Addrs)
+	case d.Within:
+		remote = d.Assigned.TS
 	case d.Asks(): // and what leaves with our outer address is still not for the clear
 		local = append(hosts(d.Assigned.Addrs), local...)
 	}
@@ -63,10 +70,14 @@ func (d *Description) Sides() (local, remote []ipsec.TS) {
 // Settled is the connection with the addresses that are known now, as scripts
 // are told of it.
 func (d *Description) Settled() *ike.Conn {
-	if len(d.Assigned.Addrs) == 0 {
+	k := *d.Conn
+	switch {
+	case len(d.Assigned.TS) > 0:
+		k.Remote.TS, k.Remote.Host = d.Assigned.TS, false
+		return &k
+	case len(d.Assigned.Addrs) == 0:
 		return d.Conn
 	}
-	k := *d.Conn
 	if d.FromPool {
 		k.Remote.TS, k.Remote.Host = hosts(d.Assigned.Addrs), false
 	} else {
@@ -78,7 +89,7 @@ func (d *Description) Settled() *ike.Conn {
 // Source is the preferred source of our packets of an address family; invalid:
 // the system's choice.
 func (d *Description) Source(v6 bool) netip.Addr {
-	if d.Asks() {
+	if d.Gets() {
 		for _, a := range d.Assigned.Addrs {
 			if a.Is6() == v6 {
 				return a
@@ -108,11 +119,13 @@ func (d *Description) equal(e *Description) bool {
 }
 
 // assign takes over what the IKE SA of a new Child SA has settled.
-func (t *Table) assign(c *conn, up *ike.IKEUp) {
-	if up == nil || !c.FromPool && !c.Asks() {
-		return
+func (t *Table) assign(c *conn, up *ike.IKEUp, remote []ipsec.TS) {
+	switch {
+	case c.Within:
+		t.setAssigned(c, Assigned{TS: remote})
+	case up != nil && (c.FromPool || c.Asks()):
+		t.setAssigned(c, Assigned{Addrs: up.Virtual, DNS: up.DNS, Domains: up.DNSDomains})
 	}
-	t.setAssigned(c, Assigned{Addrs: up.Virtual, DNS: up.DNS, Domains: up.DNSDomains})
 }
 
 // unassign forgets it.
@@ -127,11 +140,19 @@ func (t *Table) setAssigned(c *conn, a Assigned) {
 	c.Description, t.dirty = &d, true
 }
 
+// adopt takes an address that DHCP has brought over to a connection that stays
+// as it is otherwise.
+func (t *Table) adopt(c *conn, list []*Description) {
+	if i := slices.IndexFunc(list, c.equal); c.DHCP && len(list[i].Assigned.Addrs) > 0 {
+		t.setAssigned(c, list[i].Assigned)
+	}
+}
+
 // unlease forgets the addresses of peers whose IKE SA is gone: they may be
 // somebody else's soon.
 func (t *Table) unlease() {
 	for _, c := range t.conns {
-		if c.FromPool && len(c.children) == 0 && t.newestIKE(c) == nil {
+		if (c.FromPool || c.Within) && len(c.children) == 0 && t.newestIKE(c) == nil {
 			t.unassign(c)
 		}
 	}

@@ -19,15 +19,20 @@ type box struct {
 // shape is what the boxes of one nftables set have in common.
 type shape struct {
 	v6     bool
-	device bool // the key begins with a device
-	proto  bool // the key has the protocol
-	ports  bool // and the ports; only with proto
+	device bool   // the key begins with a device
+	only   string // or all are of this device, which a rule asks for: a key has five fields at most
+	proto  bool   // the key has the protocol
+	ports  bool   // and the ports; only with proto
 	value  uint32
 }
 
 func (b box) shape() shape {
 	ports := !b.SrcPorts.Any() || !b.DstPorts.Any()
-	return shape{b.Src.Addr().Is6(), b.device != "", b.Proto != 0 || ports, ports, b.value}
+	s := shape{v6: b.Src.Addr().Is6(), device: b.device != "", proto: b.Proto != 0 || ports, ports: ports, value: b.value}
+	if s.device && s.ports {
+		s.device, s.only = false, b.device
+	}
+	return s
 }
 
 // layer is a set of boxes of one shape that are disjoint.

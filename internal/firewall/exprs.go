@@ -27,8 +27,14 @@ func inDevices(d deviceKey) []expr.Any {
 	return []expr.Any{&expr.Meta{Key: d, Register: 1}, &expr.Lookup{SourceRegister: 1, SetName: devicesSet}}
 }
 
-func loopback(d deviceKey) []expr.Any {
-	return []expr.Any{&expr.Meta{Key: d, Register: 1}, equal(ifName("lo")...)}
+func loopback(d deviceKey) []expr.Any { return onlyDevice(d, "lo") }
+
+// onlyDevice matches one device; an empty name matches all.
+func onlyDevice(d deviceKey, name string) []expr.Any {
+	if name == "" {
+		return nil
+	}
+	return []expr.Any{&expr.Meta{Key: d, Register: 1}, equal(ifName(name)...)}
 }
 
 // answerByUs matches packets whose answer would be routed into a device of

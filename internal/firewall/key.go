@@ -11,7 +11,7 @@ import (
 )
 
 // firstWord is the register of the first 32-bit word (NFT_REG32_00). A key
-// takes one after the other; the largest, IPv6 with device and ports, 15 of 16.
+// takes one after the other; the largest, IPv6 with device and protocol, 13 of 16.
 const firstWord = 8
 
 const ifNameLen = 16 // IFNAMSIZ

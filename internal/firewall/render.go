@@ -108,7 +108,7 @@ func (rs *ruleset) inbound(list []Policy, o Options) {
 		switch {
 		case l.value == pass:
 			rules = append(rules, rule{"", join(k, accept())})
-		case l.device:
+		case l.device || l.only != "":
 			rules = append(rules, rule{CountInbound, join(k, counted(), dropped())})
 		default:
 			rules = append(rules, rule{CountInbound, join(k, answerByUs(), counted(), dropped())})
@@ -226,5 +226,5 @@ func (rs *ruleset) lookup(name string, l layer, device deviceKey) []expr.Any {
 		return cmp.Or(bytes.Compare(a.Key, b.Key), bytes.Compare(a.KeyEnd, b.KeyEnd))
 	})
 	rs.sets = append(rs.sets, s)
-	return join(family(l.v6), k.load, []expr.Any{&expr.Lookup{SourceRegister: firstWord, SetName: name}})
+	return join(family(l.v6), onlyDevice(device, l.only), k.load, []expr.Any{&expr.Lookup{SourceRegister: firstWord, SetName: name}})
 }

@@ -77,6 +77,7 @@ type Daemon struct {
 	quotas     map[string]*quota // by class of debugging
 	myID       ike.ID
 	loaded     map[string]*config.File // where each connection was read
+	refreshNow chan struct{}           // certificates were read: CRLs may be due
 	hand       byHand
 	oe         strangers
 	lent       lending
@@ -123,8 +124,8 @@ func New(o Options) (*Daemon, error) {
 		table: connection.NewTable(), machines: map[uint32]ike.Machine{}, bySPI: map[spiKey]ike.Machine{},
 		states: map[uint32]ike.State{}, datagrams: make(chan underlay.Datagram), debug: map[string]bool{}, quotas: map[string]*quota{},
 		waiters: map[uint64]chan whack.Reply{}, scriptDone: make(chan updown.Result), awaited: map[string]string{}, faults: map[faultKey]error{},
-		loaded: map[string]*config.File{},
-		oe:     strangers{asking: map[uint64]context.CancelFunc{}, findings: make(chan connection.Found)}}
+		refreshNow: make(chan struct{}, 1), loaded: map[string]*config.File{},
+		oe: strangers{asking: map[uint64]context.CancelFunc{}, findings: make(chan connection.Found)}}
 	d.cfg1 = &ikev1.Config{PAD: d.table.Speaking(ike.Version1), Rand: o.Rand, SPIs: spiSource{o.Plane}, NextSerial: d.nextSerial,
 		UseInitialContact: d.table.Alone, Spoken: func() bool { return d.table.Speaks(ike.Version1) }, Bundles: true}
 	d.gate1 = ikev1.NewGate(d.cfg1, ikev1.Limits{})
@@ -175,9 +176,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 		go d.server.Serve()
 	}
 	if !d.o.NoIKE && d.certs() != nil {
-		var refresher sync.WaitGroup
-		refresher.Go(func() { d.refresh(ctx) })
-		defer refresher.Wait()
+		d.background.Go(func() { d.refresh(ctx) })
 	}
 	d.loop(ctx)
 	d.log.Info("shutting down")

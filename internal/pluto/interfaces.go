@@ -211,6 +211,7 @@ func (d *Daemon) rescan() {
 	if err := d.attachAll(); err != nil {
 		d.log.Error(err.Error())
 	}
+	d.setRelays()
 	if changed || len(d.links) != before {
 		d.reorient()
 		d.setRoutes() // the kernel has taken those whose addresses went

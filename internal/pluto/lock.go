@@ -110,9 +110,16 @@ func (d *Daemon) sayGoodbye() {
 // protects.
 func (d *Daemon) cleanUp() {
 	d.stopping = true
-	if d.server != nil {
+	d.setRelays()
+	{
 		closed := make(chan struct{})
-		go func() { d.server.Close(); close(closed) }()
+		go func() {
+			if d.server != nil {
+				d.server.Close()
+			}
+			d.background.Wait()
+			close(closed)
+		}()
 		for open := true; open; { // clients may still be waiting for the loop
 			select {
 			case f := <-d.commands:

@@ -178,7 +178,7 @@ func (d *Daemon) leaseList() *whack.Leases {
 func (d *Daemon) insideAddrs(l *link) []netip.Addr {
 	var list []netip.Addr
 	for _, v := range d.table.Views() {
-		if v.Virtual != l.Virtual || !v.Asks() {
+		if v.Virtual != l.Virtual || !v.Gets() {
 			continue
 		}
 		for _, a := range v.Assigned.Addrs {
@@ -235,7 +235,7 @@ func (d *Daemon) setAddrs(l *link, inside []netip.Addr) {
 func (d *Daemon) brought() []nameserver.Link {
 	var list []nameserver.Link
 	for _, v := range d.table.Views() {
-		if !v.Asks() || len(v.Assigned.DNS) == 0 || v.State != connection.Erouted {
+		if !v.Gets() || len(v.Assigned.DNS) == 0 || v.State != connection.Erouted {
 			continue
 		}
 		i := slices.IndexFunc(list, func(l nameserver.Link) bool { return l.Device == v.Virtual })
