@@ -293,10 +293,14 @@ func (t *Table) flowAlarm(f *flow) {
 	switch f.state {
 	case Clear, Denied:
 		t.end(f)
-	case Negotiating: // a peer asked for it and did not come
-		t.end(f)
+	case Negotiating:
+		if f.ours {
+			t.fail(f, f.weightiest(cause{CauseUnreachable, "no gateway has answered in time"}))
+			return
+		}
+		t.end(f) // a peer asked for it and did not come
 	case Encrypted:
-		t.checkUse(f)
+		t.look(f)
 	}
 }
 

@@ -153,7 +153,7 @@ func TestFlowTransitions(t *testing.T) {
 		"failed+packet": "clear no-record %pass | denied no-record %drop",
 
 		"none+dns dead": "none %trap | none %trap", "asking+dns dead": "clear dns %pass | denied dns %drop",
-		"negotiating+dns dead": "negotiating %trap | negotiating %trap", "encrypted+dns dead": "encrypted protect | encrypted protect",
+		"negotiating+dns dead": "denied unreachable %drop | negotiating %trap", "encrypted+dns dead": "encrypted protect | encrypted protect",
 		"failed+dns dead": "clear no-record %pass | denied no-record %drop",
 
 		"none+late reply": "none %trap | none %trap", "asking+late reply": "asking %trap | asking %trap",
@@ -340,19 +340,19 @@ func TestD09Idle(t *testing.T) {
 	s.answer(0, s.record(itself(keyA)))
 	s.up(s.starts[0], 1, keyA)
 	owner := s.flow().conn.key().owner()
-	for range 10 { // an hour of use
+	for range 100 {
 		s.checks = nil
-		s.pass(6 * time.Minute)
+		s.pass(15 * time.Second)
 		if len(s.checks) == 0 || s.checks[0].Owner != owner || len(s.checks[0].In) != 1 || len(s.checks[0].Out) != 1 {
 			t.Fatalf("asked %v", s.checks)
 		}
-		s.act(Used{Owner: owner, Last: s.now.Add(-time.Second)})
+		s.act(Used{Owner: owner, Out: s.now.Add(-time.Second), In: s.now})
 		if s.state() != "encrypted" {
 			t.Fatal("closed while it was used")
 		}
 	}
 	s.orders = nil
-	s.act(Used{Owner: owner, Last: s.now.Add(-6 * time.Minute)})
+	s.act(Used{Owner: owner, In: s.now.Add(-6 * time.Minute)})
 	if s.state() != "none" || s.effect() != ipsec.Trap {
 		t.Errorf("%s %s", s.state(), s.effect())
 	}
@@ -361,6 +361,31 @@ func TestD09Idle(t *testing.T) {
 	}
 	if len(s.table.IKEs()) != 1 {
 		t.Error("the IKE SA is gone as well")
+	}
+}
+
+// opportunistic.md 4.5: the peer is asked whether it lives where packets go out and
+// nothing has come in for ten seconds, and only there.
+func TestLiveness(t *testing.T) {
+	s := flowStage(t, "private", "")
+	s.acquire()
+	s.answer(0, s.record(itself(keyA)))
+	s.up(s.starts[0], 1, keyA)
+	owner := s.flow().conn.key().owner()
+	s.pass(time.Minute)
+	ago := func(d time.Duration) time.Time { return s.now.Add(-d) }
+	for _, c := range []struct {
+		in, out time.Time
+		want    bool
+	}{
+		{ago(time.Second), ago(time.Second), false}, {ago(15 * time.Second), ago(time.Second), true}, {ago(5 * time.Second), ago(time.Second), false},
+		{ago(time.Second), ago(15 * time.Second), false}, {time.Time{}, ago(time.Second), true}, {time.Time{}, time.Time{}, false},
+	} {
+		s.orders = nil
+		s.act(Used{Owner: owner, In: c.in, Out: c.out})
+		if got := slices.Contains(s.orders, ToMachine{1, ike.Probe{}}); got != c.want {
+			t.Errorf("in %v ago, out %v ago: asked is %v", s.now.Sub(c.in), s.now.Sub(c.out), got)
+		}
 	}
 }
 

@@ -61,7 +61,7 @@ const (
 	strangerIKELife   = 8 * time.Hour
 	strangerMargin    = 5 * time.Minute
 	strangerRetry     = 500 * time.Millisecond // doubles
-	strangerLiveness  = 10 * time.Second
+	strangerPatience  = 10 * time.Second       // then an exchange has failed, and the peer is gone
 )
 
 // OrientGroups makes the groups of a configuration, one of each address family
@@ -220,8 +220,8 @@ func (g *Group) strangers(c *config.Conn, dns oe.Options) {
 	k.Stranger = &ike.Stranger{DNS: dns}
 	k.Narrow, k.KeyingTries, k.Rekey, k.MOBIKE = true, 1, true, false
 	k.IKELife, k.ChildLife, k.RekeyMargin, k.RekeyFuzz = strangerIKELife, strangerChildLife, strangerMargin, 100
-	k.RetransmitFirst, k.RetransmitTotal = strangerRetry, g.OE.IKETimeout
-	k.DPDDelay, k.DPDAction = strangerLiveness, ike.DPDHold
+	k.RetransmitFirst, k.RetransmitTotal = strangerRetry, strangerPatience
+	k.DPDDelay, k.DPDAction = 0, ike.DPDHold // see look
 	k.Remote.Auth = []ike.AuthMethod{ike.AuthPubkey, ike.AuthNULL}
 }
 

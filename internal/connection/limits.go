@@ -62,8 +62,9 @@ const (
 	// it does not answer, it is asked again after reproveAgain.
 	leastProof   = time.Minute
 	reproveAgain = 30 * time.Second
-	// When a new tunnel is first looked at, to see whether it is used.
-	firstLook = time.Minute
+	// How often tunnels are looked at, to see whether they are used and whether
+	// the peer is there.
+	lookEvery = 10 * time.Second
 	// What comes in the clear is accepted so long after a tunnel is up, where the
 	// group lets it pass at all: the peer may not have switched yet.
 	clearGrace = 10 * time.Second

@@ -80,6 +80,7 @@ func (t *Table) choose(f *flow, x oe.Finding) {
 	}
 	f.gateways, f.tried, f.why = list, 0, cause{}
 	t.enter(f, Negotiating)
+	o.alarms.set(&f.alarm, t.now.Add(f.rule.OE.IKETimeout))
 	o.ready = append(o.ready, f)
 	t.startReady()
 }
@@ -289,7 +290,7 @@ func (t *Table) carry(c *conn) {
 		t.stopAsking(f)
 		t.enter(f, Encrypted)
 		t.oe.count.Tunnels++
-		t.oe.alarms.set(&f.alarm, t.now.Add(firstLook))
+		t.oe.alarms.set(&f.alarm, t.now.Add(lookEvery))
 		t.oe.alarms.set(&f.grace, t.now.Add(clearGrace))
 		t.planProof(f)
 		t.oe.lapses.forget(f.sel.Dst)
@@ -322,8 +323,8 @@ func (t *Table) tunnelDown(c *conn) {
 	t.outlive(c)
 }
 
-// checkUse asks whether a tunnel is used.
-func (t *Table) checkUse(f *flow) {
+// look asks whether a tunnel is used.
+func (t *Table) look(f *flow) {
 	if f.conn == nil {
 		return
 	}
@@ -332,26 +333,33 @@ func (t *Table) checkUse(f *flow) {
 		q.In = append(q.In, ch.up.Ins()...)
 		q.Out = append(q.Out, ch.up.Outs()...)
 	}
-	t.oe.alarms.set(&f.alarm, t.now.Add(f.rule.OE.Idle)) // in case nobody answers
+	t.oe.alarms.set(&f.alarm, t.now.Add(lookEvery))
 	t.do(q)
 }
 
-// wasUsed closes a tunnel that is not used any more.
+// wasUsed closes a tunnel that is not used any more. Where packets go out and
+// none comes in, the peer is asked whether it is there still (opportunistic.md
+// 4.5): what arrives is as good as an answer.
 func (t *Table) wasUsed(e Used) {
 	for _, c := range t.conns {
 		f := c.flow
 		if f == nil || f.conn != c || c.key().owner() != e.Owner {
 			continue
 		}
-		if e.Last.Before(f.since) {
-			e.Last = f.since
+		last := f.since
+		for _, at := range []time.Time{e.In, e.Out} {
+			if at.After(last) {
+				last = at
+			}
 		}
-		if end := e.Last.Add(f.rule.OE.Idle); end.After(t.now) {
-			t.oe.alarms.set(&f.alarm, end)
-			return
+		ch := c.using()
+		switch {
+		case !t.now.Before(last.Add(f.rule.OE.Idle)):
+			t.log(c.Conn, fmt.Sprintf("opportunistic tunnel for %s is not used: closing it", f.title()))
+			t.end(f)
+		case ch != nil && e.Out.After(e.In) && e.Out.After(f.since) && !t.now.Before(atLeast(f.since, e.In).Add(lookEvery)):
+			t.do(ToMachine{ch.ike, ike.Probe{}})
 		}
-		t.log(c.Conn, fmt.Sprintf("opportunistic tunnel for %s is not used: closing it", f.title()))
-		t.end(f)
 		return
 	}
 }

@@ -41,10 +41,11 @@ type Found struct {
 	Finding oe.Finding
 }
 
-// Used answers CheckUse: when the SAs of a connection have last carried a packet.
+// Used answers CheckUse: when the SAs of a connection have last carried a packet,
+// either way. Zero is never.
 type Used struct {
-	Owner string
-	Last  time.Time
+	Owner   string
+	In, Out time.Time
 }
 
 // Flush forgets what failures have led to for destinations in Prefix, so that

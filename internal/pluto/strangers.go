@@ -104,13 +104,15 @@ func (d *Daemon) foundOut(f connection.Found) {
 
 // checkUse looks when SAs have last carried a packet.
 func (d *Daemon) checkUse(a connection.CheckUse) {
-	var last time.Time
-	for _, id := range slices.Concat(a.In, a.Out) {
-		if u, err := d.o.Plane.Usage(context.Background(), id); err == nil && u.LastUsed.After(last) {
-			last = u.LastUsed
+	last := func(list []ipsec.SAID) (at time.Time) {
+		for _, id := range list {
+			if u, err := d.o.Plane.Usage(context.Background(), id); err == nil && u.LastUsed.After(at) {
+				at = u.LastUsed
+			}
 		}
+		return at
 	}
-	d.stepTable(connection.Used{Owner: a.Owner, Last: last})
+	d.stepTable(connection.Used{Owner: a.Owner, In: last(a.In), Out: last(a.Out)})
 }
 
 // readGroups reads the policy group files. It may be called from any goroutine.
