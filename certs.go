@@ -19,7 +19,6 @@ import (
 type certificates struct {
 	mu      sync.Mutex
 	fetcher *fetch.Fetcher // nil: nothing is fetched
-	wait    time.Duration  // of fetcher
 	every   time.Duration  // how often CRLs are fetched without being asked for
 	last    time.Time
 	closed  bool
@@ -36,7 +35,7 @@ func (s *secrets) ReadCertificates(f *config.File, named []string) error {
 	})
 	s.SetCertificates(keys.Certificates{
 		Store: store.Inherit(s.Store()), Strict: strict(f.Setup.StrictCRL), NoRequest: f.Setup.NoCertRequest,
-		Fetch: s.fetching(f, store), Lists: f.Setup.CRLInterval > 0, Responders: f.Setup.OCSP,
+		Fetch: s.fetching(f), Lists: f.Setup.CRLInterval > 0, Responders: f.Setup.OCSP,
 	})
 	if cas, ends, crls, private := store.Len(); s.o.Log != nil && cas+ends+crls+private > 0 {
 		s.o.Log.Info(fmt.Sprintf("loaded %d CA certificates, %d certificates, %d CRLs and %d private keys from %s",
@@ -69,7 +68,7 @@ func strict(s config.StrictCRL) pki.Strict {
 }
 
 // fetching is the Fetcher for a configuration; nil if it wants nothing fetched.
-func (s *secrets) fetching(f *config.File, store *pki.Store) pki.Fetcher {
+func (s *secrets) fetching(f *config.File) pki.Fetcher {
 	c := &s.certs
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -81,16 +80,14 @@ func (s *secrets) fetching(f *config.File, store *pki.Store) pki.Fetcher {
 	if c.every == 0 {
 		c.every = refreshEvery
 	}
-	if c.fetcher != nil && (!wanted || c.wait != f.Setup.FetchWait) {
+	if c.fetcher != nil { // a new one has forgotten what the old one fetched lately
 		go c.fetcher.Close() // it ends at once, but for those who wait for it
 		c.fetcher = nil
 	}
 	if !wanted || c.closed {
 		return nil
 	}
-	if c.fetcher == nil {
-		c.fetcher, c.wait = fetch.New(fetch.Options{Wait: f.Setup.FetchWait}), f.Setup.FetchWait
-	}
+	c.fetcher = fetch.New(fetch.Options{Wait: f.Setup.FetchWait})
 	return c.fetcher
 }
 

@@ -3,10 +3,12 @@ package interop
 import (
 	"encoding/pem"
 	"fmt"
+	"os/exec"
 	"strings"
 	"testing"
 	"time"
 
+	"cygnet/internal/lab/labtest"
 	"cygnet/internal/pki/pkitest"
 )
 
@@ -180,4 +182,42 @@ func TestCertificateIdentities(t *testing.T) {
 			})
 		})
 	}
+}
+
+// The CRL that a ca section names is fetched at start, and decides; a peer whose
+// certificate it revokes later loses its tunnel when it is fetched again.
+func TestFetchedCRL(t *testing.T) {
+	a := newAuthority(t, pkitest.P256)
+	const server = "101.101.101.101:8080"
+	p := a.certified(t, plan{spoil: func(x *parts) {
+		x.conf = strings.Replace(x.conf, "conn net\n", "ca lab\n\tcacert=issuer.pem\n\tcrluri=http://"+server+"/lab.crl\n\nconn net\n", 1)
+		x.conf = strings.Replace(x.conf, "config setup\n", "config setup\n\tstrictcrlpolicy=yes\n", 1)
+	}})
+	p.files["ipsec.d/cacerts/issuer.pem"] = pkitest.PEM(a.sub)
+	p.files["www/lab.crl"] = a.crl(t)
+	p.files["ipsec.d/crls/root.pem"] = rootCRL(t, a)
+	p.before = func(r *rig) {
+		_, python := exec.LookPath("python3")
+		labtest.Need(t, python == nil, "python3, as a web server")
+		web, err := r.lab.Host("west").Start(exec.Command("python3", "-m", "http.server", "--bind", "101.101.101.101", "--directory", r.west.Confs()+"/www", "8080"), r.west.Confs()+"/www.log")
+		r.must(err)
+		r.lab.Defer(func() error { web.Stop(time.Second); return nil })
+		r.within(10*time.Second, "web server", func() bool {
+			res, err := r.lab.Host("west").Run(t.Context(), nil, "python3", "-c", "import urllib.request; urllib.request.urlopen('http://"+server+"/lab.crl')")
+			return err == nil && res.Exit == 0
+		})
+	}
+	r := start(t, p)
+	r.within(10*time.Second, "a fetched CRL", func() bool { return strings.Contains(r.ipsec(0, "auto", "--listcrls"), "(fetched)") })
+	r.initiate(true)
+	r.traffic()
+	r.must(r.west.Write("www/lab.crl", a.crl(t, a.east)))
+	r.ipsec(0, "auto", "--rereadcrls")
+	r.within(90*time.Second, "charon without SAs", func() bool { n, _ := r.charonSAs(); return n == 0 })
+	r.refused(false, "is revoked")
+}
+
+func rootCRL(t *testing.T, a *authority) string {
+	der := a.root.CRL(t, pkitest.ListSpec{From: time.Now().Add(-time.Minute), Until: time.Now().AddDate(0, 0, 7)})
+	return string(pem.EncodeToMemory(&pem.Block{Type: "X509 CRL", Bytes: der}))
 }

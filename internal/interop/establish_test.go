@@ -2,10 +2,12 @@ package interop
 
 import (
 	"encoding/binary"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
 
+	"cygnet/internal/ike"
 	"cygnet/internal/lab"
 )
 
@@ -87,18 +89,31 @@ func TestCookie(t *testing.T) {
 	r.traffic()
 }
 
-// isAuth tells an IKE_AUTH message in an Ethernet frame with IPv4 and UDP: its
-// exchange type, RFC 7296 section 3.1, is the octet 18 of the IKE header.
+// isAuth tells an IKE_AUTH message in an Ethernet frame.
 func isAuth(frame []byte) bool {
-	const ip, udp, marker, exchange, ikeAuth = 14, 20, 8, 18, 35
-	if len(frame) < ip+udp+marker+4+28 || frame[ip+9] != 17 {
-		return false
+	_, exchange := exchangeIn(frame)
+	return exchange == ike.Auth
+}
+
+// exchangeIn returns the sender and the exchange type of an IKE message in an
+// Ethernet frame with IPv4 and UDP: octet 18 of the IKE header, RFC 7296 section
+// 3.1. Of other frames it is 0.
+func exchangeIn(frame []byte) (from netip.Addr, exchange ike.ExchangeType) {
+	const eth, ip, udp, source = 14, 20, 8, 12
+	if len(frame) < eth+ip+udp+4+28 || frame[eth+9] != 17 {
+		return netip.Addr{}, 0
 	}
-	data := frame[ip+udp+marker:]
-	if binary.BigEndian.Uint32(data) == 0 { // non-ESP marker
+	from, _ = netip.AddrFromSlice(frame[eth+source : eth+source+4])
+	ports := frame[eth+ip:]
+	data := frame[eth+ip+udp:]
+	switch from, to := binary.BigEndian.Uint16(ports), binary.BigEndian.Uint16(ports[2:]); {
+	case from == 500 && to == 500:
+	case binary.BigEndian.Uint32(data) == 0: // non-ESP marker
 		data = data[4:]
+	default:
+		return netip.Addr{}, 0
 	}
-	return data[exchange] == ikeAuth
+	return from, ike.ExchangeType(data[18])
 }
 
 // The smaller of two offers is what both sides end up with.

@@ -42,9 +42,11 @@ type plan struct {
 	conn    string // more lines of our conn
 	charon  string // more lines of charon's connection
 	child   string // more lines of charon's child
+	root    string // of another strongSwan than the machine's
 	options []string
 	loss    *lab.Loss         // of the wire between west and nic
 	files   map[string]string // of ours, beside ipsec.conf
+	before  func(r *rig)      // runs before our daemon starts
 	spoil   func(p *parts)    // last change before the files are written
 }
 
@@ -93,9 +95,12 @@ func start(t *testing.T, p plan) *rig {
 		r.must(r.west.Write(name, text))
 	}
 	r.east, err = r.lab.StartCharon(t.Context(), r.lab.Host("east"), lab.CharonConfig{
-		Swanctl: parts.swanctl, Files: parts.files, Options: p.options,
+		Swanctl: parts.swanctl, Files: parts.files, Options: p.options, Root: p.root,
 	})
 	r.must(err)
+	if p.before != nil {
+		p.before(r)
+	}
 	r.ipsec(0, "setup", "start")
 	return r
 }

@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net"
@@ -17,11 +18,21 @@ const (
 	pluginDir  = "/usr/lib/ipsec/plugins"
 )
 
+// StrongSwan6 is the root of a newer strongSwan, which knows ML-KEM; empty where
+// scripts/setup-strongswan6.sh has not put it there.
+func StrongSwan6() string {
+	root := filepath.Join(cmp.Or(os.Getenv("CYGNET_LAB"), "/opt/cygnet-lab"), "strongswan6")
+	if _, err := os.Stat(filepath.Join(root, ".done")); err != nil {
+		return ""
+	}
+	return root
+}
+
 // HaveCharon reports whether strongSwan is installed with what the lab needs:
 // charon, swanctl and the userspace data plane.
 func HaveCharon() bool {
 	_, ctl := exec.LookPath("swanctl")
-	for _, f := range []string{charonPath, pluginFile("kernel-libipsec"), pluginFile("vici")} {
+	for _, f := range []string{charonPath, pluginFile("", "kernel-libipsec"), pluginFile("", "vici")} {
 		if _, err := os.Stat(f); err != nil {
 			return false
 		}
@@ -33,14 +44,14 @@ func HaveCharon() bool {
 // ciphers that use the processor's instructions stand before those that do
 // not, and kernel-libipsec before kernel-netlink, which then still supplies
 // routes and addresses. Those that a build lacks are left out.
-var charonPlugins = strings.Fields(`aesni openssl aes sha2 sha1 md5 mgf1 random drbg nonce
+var charonPlugins = strings.Fields(`aesni openssl ml aes sha2 sha1 md5 mgf1 random drbg nonce
 	x509 revocation constraints pubkey pkcs1 pkcs7 pkcs8 pkcs12 pem dnskey sshkey
 	gmp curve25519 chapoly xcbc cmac hmac kdf ctr ccm gcm
 	gcrypt eap-identity eap-mschapv2 eap-tls
 	kernel-libipsec kernel-netlink socket-default vici updown counters`)
 
-func pluginFile(name string) string {
-	return filepath.Join(pluginDir, "libstrongswan-"+name+".so")
+func pluginFile(root, name string) string {
+	return filepath.Join(root, pluginDir, "libstrongswan-"+name+".so")
 }
 
 // CharonConfig is what one strongSwan daemon is given.
@@ -48,6 +59,9 @@ type CharonConfig struct {
 	Swanctl string            // text of swanctl.conf
 	Files   map[string]string // beside it, such as "private/key.pem", "pubkey/peer.pem"
 	Options []string          // lines inside the charon section of strongswan.conf
+	// Root, if not empty, is the root directory of another strongSwan than the
+	// machine's. It needs root's rights outside of any user namespace.
+	Root string
 }
 
 // Charon is a running strongSwan daemon. Its data plane is libipsec: userspace
@@ -55,13 +69,14 @@ type CharonConfig struct {
 type Charon struct {
 	*Process
 	host *Host
+	root string
 	dir  string
 	env  []string
 }
 
 // StartCharon starts strongSwan on the host and loads its configuration.
 func (l *Lab) StartCharon(ctx context.Context, h *Host, conf CharonConfig) (*Charon, error) {
-	c := &Charon{host: h, dir: filepath.Join(h.Dir, "charon")}
+	c := &Charon{host: h, root: conf.Root, dir: filepath.Join(h.Dir, "charon")}
 	c.env = []string{
 		"STRONGSWAN_CONF=" + filepath.Join(c.dir, "strongswan.conf"),
 		"SWANCTL_DIR=" + filepath.Join(c.dir, "swanctl"),
@@ -71,9 +86,13 @@ func (l *Lab) StartCharon(ctx context.Context, h *Host, conf CharonConfig) (*Cha
 	}
 	// charon keeps its pid file and socket in /run, by its build: it gets a
 	// /run of its own in a mount namespace of its own.
-	script := fmt.Sprintf("mount --bind %s /run && exec %s", filepath.Join(c.dir, "run"), charonPath)
+	script := fmt.Sprintf("mount --bind %s %s/run && exec %s", filepath.Join(c.dir, "run"), c.root, charonPath)
 	cmd := exec.Command("/bin/sh", "-c", script)
 	cmd.Env = append(os.Environ(), c.env...)
+	if c.root != "" {
+		cmd = exec.Command("/bin/sh", "-c", c.enter())
+		cmd.Env = append(os.Environ(), "STRONGSWAN_CONF="+filepath.Join(inRoot, "strongswan.conf"))
+	}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNS}
 	p, err := h.Start(cmd, filepath.Join(c.dir, "stdout"))
 	if err != nil {
@@ -88,6 +107,23 @@ func (l *Lab) StartCharon(ctx context.Context, h *Host, conf CharonConfig) (*Cha
 		return nil, fmt.Errorf("%w\n%s\n%s", err, out, c.Log())
 	}
 	return c, nil
+}
+
+// inRoot is where a strongSwan of another root finds its files.
+const inRoot = "/mnt"
+
+// enter is the script that starts charon in another root directory. Only its
+// mount namespace sees what is mounted there.
+func (c *Charon) enter() string {
+	return fmt.Sprintf(`set -e
+mount --make-rprivate /
+mount --bind %[1]s %[1]s
+mount -t proc proc %[1]s/proc
+mount --rbind /dev %[1]s/dev
+mount --bind %[2]s/run %[1]s/run
+mount --bind %[2]s %[1]s%[3]s
+exec chroot %[1]s %[4]s
+`, c.root, c.dir, inRoot, charonPath)
 }
 
 func (c *Charon) socket() string { return filepath.Join(c.dir, "run", "charon.vici") }
@@ -132,9 +168,13 @@ func (c *Charon) write(conf CharonConfig) error {
 func (c *Charon) settings(options []string) string {
 	var plugins []string
 	for _, p := range charonPlugins {
-		if _, err := os.Stat(pluginFile(p)); err == nil {
+		if _, err := os.Stat(pluginFile(c.root, p)); err == nil {
 			plugins = append(plugins, p)
 		}
+	}
+	path := c.logFile()
+	if c.root != "" {
+		path = filepath.Join(inRoot, filepath.Base(path))
 	}
 	return fmt.Sprintf(`charon {
 	load = %s
@@ -154,7 +194,7 @@ func (c *Charon) settings(options []string) string {
 	}
 	%s
 }
-`, strings.Join(plugins, " "), c.logFile(), strings.Join(options, "\n\t"))
+`, strings.Join(plugins, " "), path, strings.Join(options, "\n\t"))
 }
 
 func (c *Charon) logFile() string { return filepath.Join(c.dir, "charon.log") }

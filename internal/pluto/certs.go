@@ -65,6 +65,10 @@ func (d *Daemon) loadCertificates(f *config.File) {
 		d.log.Error(err.Error())
 	}
 	d.recheck()
+	select {
+	case d.refreshNow <- struct{}{}:
+	default:
+	}
 }
 
 // certificatesFor reads certificates again if connections want one that is not
@@ -120,6 +124,7 @@ func (d *Daemon) refresh(ctx context.Context) {
 		}
 		select {
 		case <-tick.C:
+		case <-d.refreshNow:
 		case <-ctx.Done():
 			return
 		}

@@ -1,0 +1,112 @@
+package interop
+
+import (
+	"net/netip"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"cygnet/internal/ike"
+	"cygnet/internal/lab"
+)
+
+// collide has both ends begin a CREATE_CHILD_SA exchange: nothing of either
+// arrives before the other end has begun, too.
+func (r *rig) collide(ours, theirs func()) {
+	r.t.Helper()
+	var mu sync.Mutex
+	begun := map[netip.Addr]bool{}
+	r.bad.Filter(func(frame []byte) bool {
+		from, exchange := exchangeIn(frame)
+		if exchange != ike.CreateChild {
+			return true
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		begun[from] = true
+		return len(begun) == 2
+	})
+	var wg sync.WaitGroup
+	wg.Go(ours)
+	wg.Go(theirs)
+	wg.Wait()
+}
+
+// Both ends renew the Child SA at the same moment (RFC 7296 section 2.8.1).
+// Whichever exchange wins, one pair of SAs is left, and no packet is lost.
+func TestChildRekeyByBoth(t *testing.T) {
+	r := start(t, plan{ike: "aes128gcm16-prfsha256-x25519", esp: "aes128gcm16", conn: "pfs=no", loss: &lab.Loss{}})
+	r.initiate(true)
+	check := r.steady()
+	for range 5 {
+		r.rekeyed(true, func() {
+			r.collide(func() { r.ipsec(0, "whack", "--rekey", "--name", "net") }, func() { r.swanctl("--rekey", "--child", "net") })
+		})
+		r.oneOfUs()
+	}
+	check()
+	r.secret()
+	r.charonSaid("collision")
+}
+
+// oneOfUs waits until our side has one Child SA and one IKE SA, too.
+func (r *rig) oneOfUs() {
+	r.t.Helper()
+	r.within(10*time.Second, "one of our SAs of each kind", func() bool {
+		out := r.ipsec(0, "auto", "--status")
+		return strings.Count(out, "IPsec SA established") == 1 && strings.Count(out, "IKE SA established") == 1
+	})
+}
+
+// Both ends renew the IKE SA at the same moment (RFC 7296 section 2.8.2).
+func TestIKERekeyByBoth(t *testing.T) {
+	r := start(t, plan{esp: withPFS, loss: &lab.Loss{}})
+	r.initiate(true)
+	check := r.steady()
+	for range 5 {
+		serial := r.ikeSerial()
+		r.rekeyed(false, func() {
+			r.collide(func() { r.ipsec(0, "whack", "--rekeystate", serial) }, func() { r.swanctl("--rekey", "--ike", "net") })
+		})
+		r.oneOfUs()
+	}
+	check()
+	r.secret()
+	r.charonSaid("collision")
+}
+
+// ikeSerial is the number of our newest IKE SA.
+func (r *rig) ikeSerial() string {
+	r.t.Helper()
+	_, after, ok := strings.Cut(r.ipsec(0, "auto", "--status"), "newest ISAKMP SA: #")
+	serial, _, _ := strings.Cut(after, ";")
+	if !ok || serial == "0" {
+		r.t.Fatal("we have no IKE SA")
+	}
+	return serial
+}
+
+// charon authenticates anew from time to time: a new IKE SA with a new Child SA,
+// made before the old ones go. Nobody notices.
+func TestReauthenticationByCharon(t *testing.T) {
+	for _, order := range []string{"make_before_break = yes", "make_before_break = no"} {
+		t.Run(order, func(t *testing.T) {
+			r := start(t, plan{options: []string{order}})
+			r.initiate(false)
+			var check func()
+			if order == "make_before_break = yes" {
+				check = r.steady()
+			}
+			for range 3 {
+				r.rekeyed(true, func() { r.swanctl("--rekey", "--ike", "net", "--reauth") })
+				r.oneOfUs()
+			}
+			if check != nil {
+				check()
+			}
+			r.secret()
+			r.traffic()
+		})
+	}
+}
