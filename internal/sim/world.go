@@ -154,3 +154,15 @@ func (w *World) disturbed() bool {
 // recovery is how long two ends may need, by liveness checks on a bad wire, to
 // find out what the other has lost, and to replace it.
 const recovery = 5 * time.Minute
+
+// forget drops what the rules remember of SAs that are gone, and of who spoke to
+// whom. It is for long runs in which nothing is left of them.
+func (w *World) forget() {
+	w.ledger, w.traffic, w.tap = newLedger(), newTraffic(), newTap()
+	w.Net.record = recorder{}
+	for _, n := range w.nodes {
+		clear(n.ended)
+		clear(n.Plane.Delivered)
+	}
+	clear(w.chance.used)
+}
