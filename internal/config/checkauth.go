@@ -26,6 +26,12 @@ func (k *checker) authentication() *Problem {
 	if k.PPK != ike.PPKNo && k.Version == 1 {
 		return k.problem("ppk", "IKEv1 has no PPK", "leave keyexchange= out")
 	}
+	if k.SendRedirect != k.RedirectTo.IsValid() {
+		return k.problem("send-redirect", "send-redirect= and redirect-to= need each other", "give both, or neither")
+	}
+	if (k.SendRedirect || k.AcceptRedirect) && k.Version == 1 {
+		return k.problem("send-redirect", "IKEv1 has no redirect", "leave keyexchange= out")
+	}
 	if k.EAPIdentity != "" && !byEAP(&k.Left) && !byEAP(&k.Right) {
 		return k.problem("eap_identity", "neither end proves itself by EAP", "write leftauth=eap-mschapv2, or leave it out")
 	}

@@ -76,6 +76,7 @@ var setupKeys = append([]keyword[Setup]{
 	{name: "plutorestartoncrash", kind: "yes or no", def: "yes", doc: "Start the daemon again after a crash.", use: harmless, why: "that is the service manager's affair", field: yesNo(func(s *Setup) *bool { return &s.RestartCrash })},
 	{name: "plutowait", kind: "yes or no", def: "no", doc: "Finish one start-up negotiation before the next.", field: yesNo(func(s *Setup) *bool { return &s.PlutoWait })},
 	{name: "rp_filter", kind: "%unchanged, 0, 1 or 2", def: "0", doc: "Reverse path filter of guarded devices.", field: integer(func(s *Setup) *int { return &s.RPFilter }, 0, 2, word[int]{"%unchanged", -1, ""})},
+	{name: "global-redirect-to", kind: "address", doc: "Send everybody who calls by IKEv2, and goes, to that gateway (RFC 5685).", field: addressField(func(s *Setup) *netip.Addr { return &s.RedirectTo })},
 	{name: "shuntlifetime", kind: "duration", def: "15m", doc: "How long a failed destination is remembered.", use: harmless, why: noOE, field: span(func(s *Setup) *time.Duration { return &s.ShuntLifetime }, time.Second)},
 	{name: "forwardcontrol", kind: "yes or no", def: "no", doc: "Switch IP forwarding on at start and off at stop.", field: yesNo(func(s *Setup) *bool { return &s.ForwardCtl })},
 	{name: "pluto", kind: "yes or no", def: "yes", doc: "Start the key daemon; no: manual keying only.", field: yesNo(func(s *Setup) *bool { return &s.Pluto })},

@@ -141,7 +141,8 @@ type Setup struct {
 	DDoS          DDoSMode
 	MaxHalfOpen   int // IKE_SA_INITs without cookie; 0: the daemon's default
 	ShuntLifetime time.Duration
-	Helpers       int // crypto workers; -1: as many as processors
+	RedirectTo    netip.Addr // global-redirect-to=
+	Helpers       int        // crypto workers; -1: as many as processors
 
 	DNS DNS
 
@@ -323,7 +324,12 @@ type Conn struct {
 	EAPIdentity string
 	PPK         ike.PPKUse // ppk=
 	Childless   ike.Childless
-	PPKIDs      []string // ppk-ids=, preferred first
+
+	SendRedirect   bool
+	RedirectTo     netip.Addr
+	AcceptRedirect bool
+	RedirectWithin []netip.Addr // accept-redirect-to=; none: any
+	PPKIDs         []string     // ppk-ids=, preferred first
 
 	// Family is what %any and host names mean: 4, 6, or 0 for either.
 	Family int

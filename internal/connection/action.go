@@ -13,6 +13,7 @@ type Action interface{ action() }
 // StartIKE makes an initiator for Conn and answers Started. Trigger, if not
 // nil, is the packet that made it necessary.
 type StartIKE struct {
+	Gateway netip.Addr // to be called instead of Conn's peer, which has sent us there
 	Conn    *ike.Conn
 	Trigger *ipsec.Flow
 }

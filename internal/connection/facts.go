@@ -21,6 +21,10 @@ func (t *Table) reported(e Reported) {
 		if sa := t.ikeBySerial(r.Serial); sa != nil {
 			t.ikeDown(sa, f)
 		}
+	case ike.Redirected:
+		if sa := t.ikeBySerial(r.Serial); sa != nil {
+			t.redirected(sa, f.To)
+		}
 	case ike.ReauthDue:
 		if sa := t.ikeBySerial(r.Serial); sa != nil {
 			t.reauthenticate(sa)
@@ -113,6 +117,7 @@ func (t *Table) ikeDown(sa *ikeSA, down ike.IKEDown) {
 	for _, c := range slices.Clone(t.conns) {
 		for _, ch := range slices.Clone(c.children) {
 			if ch.ike == sa.serial {
+				c.note(Blame{Why: down.Why, At: t.now, Ours: sa.ours})
 				t.childDown(ch.serial, ike.ChildDown{IKE: sa.serial, Why: down.Why, ByPeer: down.ByPeer})
 			}
 		}
@@ -139,6 +144,9 @@ func (t *Table) ikeGone(sa *ikeSA, why *ike.Failure) {
 // each who waited; after the first, the others may be trying again elsewhere.
 func (t *Table) failed(e Reported, c *conn, f ike.Failed) {
 	sa := t.ikeBySerial(e.IKE)
+	if c != nil && (sa == nil || !sa.ours || c.joined != sa) { // ours are noted by attemptFailed
+		c.note(Blame{Why: f.Why, At: t.now, Peer: e.Report.Peer})
+	}
 	switch {
 	case sa == nil:
 	case sa.up == nil && !f.Child:

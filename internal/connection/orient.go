@@ -179,6 +179,7 @@ func (d *Description) fill(c *config.Conn, f *Facts, local, remote end) error {
 	k.Remote.Keys, k.Remote.DNS = remote.Given(), remote.AsksDNS(local.End)
 	k.Local.Certs, k.Remote.Certs = f.certs(local, remote), f.certs(remote, local)
 	eapNames(c, k)
+	k.RedirectTo, k.AcceptRedirect, k.RedirectWithin = c.RedirectTo, c.AcceptRedirect, c.RedirectWithin
 	k.PPK, k.PPKIDs, k.Childless = c.PPK, c.PPKIDs, c.Childless
 	d.Unique = f.unique(k)
 	d.virtual(c, local, remote)

@@ -2,13 +2,17 @@ package connection
 
 import (
 	"fmt"
+	"net/netip"
 	"slices"
 )
 
 // reauthenticate makes an IKE SA that shall take the place of sa, with a Child
 // SA for each connection that rides on it. The old ones stay until the new ones
 // carry the traffic; if nothing comes of it, they stay as long as they may.
-func (t *Table) reauthenticate(sa *ikeSA) {
+func (t *Table) reauthenticate(sa *ikeSA) { t.renew(sa, netip.Addr{}) }
+
+// renew does that with a peer elsewhere, if gateway is valid.
+func (t *Table) renew(sa *ikeSA, gateway netip.Addr) {
 	if sa.up == nil || sa.doomed || slices.ContainsFunc(t.ikes, func(x *ikeSA) bool { return x.reauths == sa.serial }) {
 		return
 	}
@@ -33,7 +37,7 @@ func (t *Table) reauthenticate(sa *ikeSA) {
 	t.ikes = append(t.ikes, n)
 	t.log(first.Conn, fmt.Sprintf("reauthenticating: a new IKE SA takes the place of #%d", sa.serial))
 	t.settle()
-	t.do(StartIKE{Conn: first.Conn})
+	t.do(StartIKE{Conn: first.Conn, Gateway: gateway})
 }
 
 // reauthenticated is called before a Child SA of c is taken into use. What c had

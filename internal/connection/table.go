@@ -64,12 +64,14 @@ type conn struct {
 	state        State
 	up           bool         // the user wants it up: Pluto's policy flag UP
 	joined       *ikeSA       // whose outcome it awaits while negotiating
+	redirects    []time.Time  // when its peer sent us on, of late
 	tries        int          // keying attempts that have failed since the last success
 	retryAt      time.Time    // zero: no attempt is planned
 	trigger      *ipsec.Flow  // packet that started the current attempt
 	blockedUntil time.Time    // after a failure, traffic alone starts no attempt before
 	children     []*child     // oldest first
 	last         *ike.Failure // of the newest failed attempt
+	blames       [2]*Blame    // what failed last: of the peer's attempts, of ours
 	scriptUp     bool         // its updown command was called with up, and not yet with down
 
 	flow  *flow    // of an opportunistic connection that negotiates for one, or serves it
@@ -149,6 +151,8 @@ func (t *Table) take(ev Event) {
 		t.wasUsed(e)
 	case Flush:
 		t.flush(e)
+	case Refused:
+		t.refused(e)
 	case TimeUp:
 	}
 }
@@ -182,6 +186,9 @@ func (t *Table) Deadline() time.Time {
 
 // due does what has been planned for now.
 func (t *Table) due() {
+	if at := t.Deadline(); at.IsZero() || at.After(t.now) {
+		return
+	}
 	reached := func(at time.Time) bool { return !at.IsZero() && !at.After(t.now) }
 	for _, sa := range slices.Clone(t.ikes) {
 		if reached(sa.doomedAt) {

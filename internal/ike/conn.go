@@ -3,6 +3,7 @@ package ike
 import (
 	"crypto"
 	"net/netip"
+	"slices"
 	"time"
 
 	"cygnet/internal/ipsec"
@@ -119,6 +120,13 @@ type Conn struct {
 
 	Childless Childless
 
+	// Redirect, RFC 5685. RedirectTo is where peers of this connection are sent.
+	// With AcceptRedirect we go where the peer sends us; RedirectWithin are the
+	// addresses that may be, any if there are none.
+	RedirectTo     netip.Addr
+	AcceptRedirect bool
+	RedirectWithin []netip.Addr
+
 	PPK    PPKUse   // RFC 8784
 	PPKIDs []string // names of the PPKs that may be used; none means any that ipsec.secrets has for the ends
 
@@ -130,6 +138,11 @@ type Conn struct {
 
 	DPDDelay  time.Duration // 0: no liveness checks
 	DPDAction DPDAction
+}
+
+// MayRedirect reports whether the peer may send us there.
+func (c *Conn) MayRedirect(to netip.Addr) bool {
+	return c.AcceptRedirect && (len(c.RedirectWithin) == 0 || slices.Contains(c.RedirectWithin, to))
 }
 
 // Title is how the connection is named in output: "name" or "name"[n] with

@@ -55,6 +55,7 @@ const (
 	NotifyMultipleAuthSupported    uint16 = 16404 // RFC 4739
 	NotifyRedirectSupported        uint16 = 16406 // RFC 5685
 	NotifyRedirect                 uint16 = 16407
+	NotifyRedirectedFrom           uint16 = 16408
 	NotifyEAPOnly                  uint16 = 16417 // RFC 5998
 	NotifyChildlessSupported       uint16 = 16418 // RFC 6023
 	NotifyQCDToken                 uint16 = 16419 // RFC 6290

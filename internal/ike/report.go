@@ -129,11 +129,18 @@ type Failed struct {
 }
 
 // Note is anything else worth a line in the log. Serious lines go to
-// whoever waits as well.
+// whoever waits as well. Why is what was refused to a peer, if that is it.
 type Note struct {
 	Text    string
 	Serious bool
+	Why     *Failure
 }
+
+// Redirected says that the peer sends us to another gateway, RFC 5685.
+type Redirected struct{ To netip.Addr }
+
+// String says where to.
+func (f Redirected) String() string { return "the peer sends us to " + f.To.String() }
 
 // ReauthDue says that a new IKE SA is to take the place of this one, because
 // its authentication will not count much longer.
@@ -288,6 +295,7 @@ func (Retransmit) fact() {}
 func (Failed) fact()     {}
 func (Note) fact()       {}
 func (ReauthDue) fact()  {}
+func (Redirected) fact() {}
 
 // Reason is why an attempt failed, coarse enough for an exit code.
 type Reason uint8
@@ -321,6 +329,7 @@ type Failure struct {
 	Notify       uint16 // the notify type involved, 0 if none
 	ByPeer       bool   // the peer refused us, rather than we it
 	Ours, Theirs string // what each side offered, for `ipsec why`
+	Detail       Detail
 }
 
 // Error implements error.

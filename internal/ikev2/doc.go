@@ -13,7 +13,8 @@
 //
 // Every machine ends with the action Done. IKEUp is always followed by exactly
 // one IKEDown, ChildUp by exactly one ChildDown; an attempt that never came so
-// far ends with Failed instead, once for each connection that waited on it.
+// far ends with Failed instead, once for each connection that waited on it, or
+// with Redirected, for all of them.
 //
 // An SA is called from one goroutine at a time, and so are the SAs that
 // replace it on rekeying, because a predecessor moves its children into its

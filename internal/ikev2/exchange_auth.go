@@ -114,7 +114,9 @@ func (s *step) authResponse(in inbound) {
 	c, method := s.conn, methodOf(auth.Method)
 	peer := identityOf(idr.ID, method)
 	if want := c.Remote.ID; !want.Admits(peer) {
-		s.notThem(fmt.Sprintf("we require peer to have ID '%s', but peer declares '%s'", want, peer), want.String(), peer.String())
+		s.authFailed(&ike.Failure{Reason: ike.ReasonAuth, Notify: ike.NotifyAuthenticationFailed, Ours: want.String(), Theirs: peer.String(),
+			Why:    fmt.Sprintf("we require peer to have ID '%s', but peer declares '%s'", want, peer),
+			Detail: ike.Detail{Expected: []ike.ID{want}, Declared: peer}})
 		return
 	}
 	if !accepts(&c.Remote, method) {
@@ -184,6 +186,9 @@ func (s *step) initiatorUp(in inbound) {
 	s.takeToken(in.Payloads)
 	s.takeAuthLifetime(in.Payloads)
 	s.mobike = s.conn.MOBIKE && says(in.Payloads, ike.NotifyMOBIKESupported)
+	if s.redirectedAuth(in.Payloads) {
+		return
+	}
 	if s.hs.childless {
 		s.childlessUp()
 		return
@@ -274,6 +279,7 @@ func (s *step) checkInitiator(in inbound, idi wire.IDi, auth wire.AUTH) {
 // by the algorithms that IKE_SA_INIT has fixed.
 func (s *step) caller(peer, want ike.ID, methods ...ike.AuthMethod) (*ike.Conn, *ike.Failure) {
 	why := &ike.Failure{Reason: ike.ReasonAuth, Why: fmt.Sprintf("no suitable connection for peer '%s'", peer), Theirs: peer.String()}
+	why.Detail = s.identities(peer)
 	if want.Kind != ike.IDNone {
 		why.Why += fmt.Sprintf(" that asks for '%s'", want)
 	}
@@ -291,6 +297,17 @@ func (s *step) caller(peer, want ike.ID, methods ...ike.AuthMethod) (*ike.Conn, 
 		}
 	}
 	return nil, why
+}
+
+// identities is whom we expect at the peer's address, beside who called.
+func (s *step) identities(peer ike.ID) ike.Detail {
+	d := ike.Detail{Declared: peer}
+	for _, c := range s.cfg.PAD.Between(s.local.Addr(), s.remote.Addr()) {
+		if id := c.Remote.ID; !id.IsZero() && !slices.Contains(d.Expected, id) {
+			d.Expected = append(d.Expected, id)
+		}
+	}
+	return d
 }
 
 // allowed reports whether a connection would have chosen what was chosen when
@@ -377,7 +394,9 @@ func (s *step) responderUp(ps []wire.Payload) {
 	if s.mobike = s.conn.MOBIKE && says(in.Payloads, ike.NotifyMOBIKESupported); s.mobike {
 		ps = append(ps, wire.NewNotify(ike.NotifyMOBIKESupported, nil))
 	}
-	if _, ok := in.SA(); !ok {
+	away := s.redirectPeer()
+	ps = append(ps, away...)
+	if _, ok := in.SA(); !ok || away != nil {
 		s.respond(ps...)
 		s.up(0, contact)
 		return

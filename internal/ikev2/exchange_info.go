@@ -26,6 +26,7 @@ func (s *step) infoRequest(in inbound) {
 	}
 	s.claim()
 	s.takeAuthLifetime(in.Payloads)
+	s.redirectedLater(in.Payloads)
 	if s.mobike && !s.began && says(in.Payloads, ike.NotifyUpdateSAAddresses) {
 		s.updateRequest(in)
 		return

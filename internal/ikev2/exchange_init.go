@@ -22,6 +22,7 @@ type handshake struct {
 	mid               intermediate
 	eap               *eapRun // an end proves itself by EAP
 	ppk               ppkRun
+	redirectable      bool // the initiator goes where we send it
 	childless         bool // IKE_AUTH may come without a Child SA; as initiator, ours does
 
 	// Initiator.
@@ -98,6 +99,7 @@ func (s *step) sendInit() {
 	if s.conn.PPK != ike.PPKNo {
 		ps = append(ps, ppkOffer())
 	}
+	ps = append(ps, s.redirectOffer()...)
 	h := ike.Header{SPIi: s.spiI, Major: ike.Version2, Exchange: ike.SAInit, Flags: ike.FlagInitiator}
 	hs.request = wire.Append(nil, h, ps...)
 	if s.state == stateKeyI {
@@ -127,7 +129,7 @@ func (s *step) receiveInitResponse(in inbound) {
 		s.initRefused(n)
 		return
 	}
-	if in.SPIr == 0 {
+	if s.redirectedInit(m.Payloads) || in.SPIr == 0 {
 		return
 	}
 	s.acceptInit(in, m.Payloads)
@@ -318,6 +320,7 @@ func newResponder(cfg *Config, g *greeting) *SA {
 		ni: clone(g.nonce), nr: s.random(nonceLen), request: g.in.msg, hashes: peerHashes(g.in.Payloads),
 	}
 	s.hs.ppk.agreed = says(g.in.Payloads, ike.NotifyUsePPK) && s.ppkAccepted()
+	s.hs.redirectable = redirectable(g.in.Payloads)
 	return s
 }
 

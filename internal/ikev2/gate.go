@@ -164,7 +164,7 @@ func (g *Gate) admit(now time.Time, in inbound, digest [sha256.Size]byte, out []
 	gr, no := greet(conns, in)
 	if no != nil {
 		if no.Type != ike.NotifyInvalidKEPayload {
-			out = g.note(now, in, out, no.why.Why)
+			out = g.noteOf(now, in, out, conns, no.why)
 		}
 		if no.Type == ike.NotifyInvalidSyntax {
 			return nil, out // malformed and in the clear: no answer
@@ -173,6 +173,9 @@ func (g *Gate) admit(now time.Time, in inbound, digest [sha256.Size]byte, out []
 	}
 	if len(gr.ke.Data) != gr.chosen.KE.Public {
 		return nil, out
+	}
+	if away, ok := g.redirectAll(in); ok {
+		return nil, g.answer(now, in.Header, m, out, away)
 	}
 	if !proven && answerLen(gr) > len(in.msg) {
 		return nil, g.askCookie(now, in, out)
@@ -263,6 +266,19 @@ func (g *Gate) askCookie(now time.Time, in inbound, out []ike.Action) []ike.Acti
 		return out
 	}
 	return append(out, ike.Send{Local: in.local, Remote: in.remote, Msg: msg})
+}
+
+// noteOf is note of a refusal. If only one connection can have been meant, it is
+// that one's.
+func (g *Gate) noteOf(now time.Time, in inbound, out []ike.Action, conns []*ike.Conn, why *ike.Failure) []ike.Action {
+	if !g.notes.Take(now, float64(g.limits.Errors), 1) {
+		return out
+	}
+	r := ike.Report{Peer: in.remote, Fact: ike.Note{Text: why.Why, Why: why}}
+	if len(conns) == 1 && !conns[0].Template {
+		r.Conn = conns[0]
+	}
+	return append(out, r)
 }
 
 // note reports what an unknown caller did, at a bounded rate.

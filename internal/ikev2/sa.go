@@ -29,6 +29,8 @@ type Config struct {
 	// Tokens makes the tokens by which peers know at once that we have lost
 	// their IKE SAs, RFC 6290. The zero value makes none.
 	Tokens TokenSecret
+	// RedirectTo is where everybody who calls is sent, if he goes (RFC 5685).
+	RedirectTo netip.Addr
 	// Pool gives addresses to peers of connections with FromPool. Nil gives
 	// none.
 	Pool Pool

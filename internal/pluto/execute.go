@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"slices"
 	"time"
 
@@ -222,6 +223,9 @@ func (d *Daemon) startIKE(a connection.StartIKE) {
 		return
 	}
 	local, remote := endpoints(a.Conn, d.ikePort())
+	if a.Gateway.IsValid() {
+		remote = netip.AddrPortFrom(a.Gateway, remote.Port())
+	}
 	var m ike.Machine
 	if a.Conn.Version == ike.Version1 {
 		m = ikev1.NewInitiator(d.cfg1, a.Conn, local, remote)

@@ -35,6 +35,7 @@ func (d *Daemon) configure(f *config.File, names map[string]netip.Addr) {
 	if f.Setup.MyID.Kind == config.IdentityID {
 		d.myID = f.Setup.MyID.ID
 	}
+	d.cfg.RedirectTo = f.Setup.RedirectTo
 	d.setDebug(f.Setup.PlutoDebug)
 	if d.gate == nil {
 		limits := ikev2.Limits{HalfOpen: f.Setup.MaxHalfOpen}
@@ -149,6 +150,7 @@ func (d *Daemon) loadAll() {
 	list, _ := d.orient(wanted)
 	left := d.leftBehind()
 	var adds connection.Batch
+	d.advise(list)
 	for _, desc := range list {
 		d.remember(desc.Name, d.file)
 		adds.List = append(adds.List, connection.Add{Name: desc.Name, List: []*connection.Description{desc}})
@@ -314,6 +316,7 @@ func (d *Daemon) reloadOne(f *config.File, c *config.Conn) {
 	if err != nil {
 		return
 	}
+	d.advise(list)
 	before := d.view(c.Name)
 	d.remember(c.Name, f)
 	d.stepTable(connection.Replace{Name: c.Name, List: list, Keep: true})

@@ -86,8 +86,8 @@ func Legal(h ike.Header, ps Payloads) error {
 	if !ok {
 		return &ike.NotifyError{Type: syntax, Why: h.Exchange.String() + " is no exchange of IKEv2"}
 	}
-	// A response that refuses (COOKIE is the refusal of IKE_SA_INIT, section
-	// 2.6) need not carry anything else.
+	// A response that refuses (so do COOKIE, section 2.6, and REDIRECT) need not
+	// carry anything else.
 	refused := h.Response() && ps.refusal()
 	for _, r := range s {
 		n := ps.count(r.payload)
@@ -132,8 +132,12 @@ func (ps Payloads) refusal() bool {
 	if _, ok := ps.Failure(); ok {
 		return true
 	}
-	_, ok := ps.Notify(ike.NotifyCookie)
-	return ok
+	for _, kind := range []uint16{ike.NotifyCookie, ike.NotifyRedirect} { // RFC 5685, 3
+		if _, ok := ps.Notify(kind); ok {
+			return true
+		}
+	}
+	return false
 }
 
 // consistent checks rules between payloads.
