@@ -55,7 +55,7 @@ kinds go into a file below ipsec.d/private, which the entry names.`,
 			if err != nil {
 				return err
 			}
-			entry, err := secretsEntry(key, host, id)
+			entry, err := secretsEntry(where().conf, key, host, id)
 			if err != nil {
 				return err
 			}
@@ -88,9 +88,9 @@ func describeOrder(o keyOrder) string {
 	return "an " + o.kind
 }
 
-// secretsEntry is the text that enters key in ipsec.secrets. A key that is not
-// RSA is written into a file of its own first.
-func secretsEntry(key crypto.Signer, host, id string) ([]byte, error) {
+// secretsEntry is the text that enters key in the ipsec.secrets of a directory. A
+// key that is not RSA is written into a file of its own first.
+func secretsEntry(conf string, key crypto.Signer, host, id string) ([]byte, error) {
 	if k, ok := key.(*rsa.PrivateKey); ok {
 		var b bytes.Buffer
 		err := rawkey.Block{Key: k, Comment: keyComment(host, time.Now())}.WriteEntry(&b, id)
@@ -101,7 +101,7 @@ func secretsEntry(key crypto.Signer, host, id string) ([]byte, error) {
 		return nil, err
 	}
 	name := cmp.Or(host, "hostkey") + ".pem"
-	path := filepath.Join(where().conf, "ipsec.d", "private", name)
+	path := filepath.Join(conf, "ipsec.d", "private", name)
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return nil, err
 	}

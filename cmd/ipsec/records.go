@@ -10,10 +10,7 @@ import (
 	"cygnet/internal/rawkey"
 )
 
-const (
-	defaultPrecedence = 10
-	maxOwners         = 65536 // records of one prefix; more are for --wildcard
-)
+const defaultPrecedence = 10
 
 // recordOrder says which record to print, and where it shall stand.
 type recordOrder struct {
@@ -39,7 +36,7 @@ func (o recordOrder) owners() ([]string, error) {
 		return nil, nil
 	}
 	if p, err := netip.ParsePrefix(o.owner); err == nil {
-		return prefixOwners(p, o.wildcard)
+		return oe.Owners(p, o.wildcard)
 	}
 	if o.wildcard {
 		return nil, fmt.Errorf("--wildcard needs a prefix as --owner, not %q", o.owner)
@@ -52,35 +49,6 @@ func (o recordOrder) owners() ([]string, error) {
 		return nil, fmt.Errorf("owner must be a host name, an address or a prefix, not %q", o.owner)
 	}
 	return []string{oe.Name(name)}, nil
-}
-
-// prefixOwners are the reverse names of all addresses of a prefix that hosts
-// can have, or the one wildcard that stands for them.
-func prefixOwners(p netip.Prefix, wildcard bool) ([]string, error) {
-	p = p.Masked()
-	host := p.Addr().BitLen() - p.Bits()
-	if wildcard {
-		unit := 8
-		if p.Addr().Is6() {
-			unit = 4
-		}
-		if host == 0 || p.Bits()%unit != 0 {
-			return nil, fmt.Errorf("no wildcard stands for %s: it needs a length that is a multiple of %d", p, unit)
-		}
-		return []string{"*." + oe.ReversePrefix(p)}, nil
-	}
-	if host > 16 {
-		return nil, fmt.Errorf("%s has more than %d addresses; --wildcard makes one record for all", p, maxOwners)
-	}
-	var names []string
-	for a := p.Addr(); p.Contains(a); a = a.Next() {
-		// Network and broadcast address of an IPv4 subnet are no hosts.
-		if network := a == p.Addr() || !p.Contains(a.Next()); network && p.Addr().Is4() && host > 1 {
-			continue
-		}
-		names = append(names, oe.ReverseName(a))
-	}
-	return names, nil
 }
 
 // printTXT prints the TXT record of freeswan.md 4.18. Without owner it is a line

@@ -30,7 +30,8 @@ func (s *Server) Listen(addr string) (string, error) {
 			return "", err
 		}
 	}
-	for _, srv := range []*dns.Server{{PacketConn: udp, Handler: s}, {Listener: tcp, Handler: s}} {
+	for _, srv := range []*dns.Server{{PacketConn: udp}, {Listener: tcp}} {
+		srv.Handler, srv.TsigSecret, srv.MsgAcceptFunc = s, s.secrets(), acceptUpdates
 		ready := make(chan struct{})
 		srv.NotifyStartedFunc = func() { close(ready) }
 		s.open = append(s.open, srv)
@@ -48,9 +49,21 @@ func (s *Server) Close() {
 	s.open = nil
 }
 
+// acceptUpdates lets updates through, which the library leaves out.
+func acceptUpdates(h dns.Header) dns.MsgAcceptAction {
+	if opcode := int(h.Bits>>11) & 0xf; opcode == dns.OpcodeUpdate {
+		return dns.MsgAccept
+	}
+	return dns.DefaultMsgAcceptFunc(h)
+}
+
 // ServeDNS implements dns.Handler.
 func (s *Server) ServeDNS(w dns.ResponseWriter, r *dns.Msg) {
 	if len(r.Question) != 1 {
+		return
+	}
+	if r.Opcode == dns.OpcodeUpdate {
+		s.update(w, r)
 		return
 	}
 	m, delay := s.answer(r)

@@ -66,6 +66,8 @@ type Options struct {
 	Root ed25519.PrivateKey
 	// Asked, if not nil, is told every question.
 	Asked func(name string, rrtype uint16)
+	// Updates are the keys that may change zones, by name (absolute).
+	Updates map[string]UpdateKey
 }
 
 // Server answers for its zones.
