@@ -52,7 +52,7 @@ func TestGroupFile(t *testing.T) {
 }
 
 // B29: one bad line costs no other line, and every bad line is named.
-func TestB29BadLines(t *testing.T) {
+func TestB29BadLines_OE_19(t *testing.T) {
 	g := parseGroupText("10.0.0.0/8\n10.1.0.0/16 tcp 0 70000\n10.2.0.0/16 esp 0 0\n10.3.0.0/16\n::ffff:10.0.0.1\nfe80::1%eth0\n10.4.0.0/16 icmp 0 8\ngw.example.com\n10.5.0.0/16 tcp\n10.6.0.0/33\n" + strings.Repeat("1", 2000) + "\n")
 	var errs []string
 	for _, p := range g.Errors {

@@ -126,10 +126,10 @@ var (
 	wrongKey   = &ike.Failure{Reason: ike.ReasonAuth, Why: "wrong key"}
 )
 
-// TestFlowTransitions is the table of opportunistic.md 4.1: each state with each
+// TestFlowTransitions_OE_12 is the table of opportunistic.md 4.1: each state with each
 // event, and what the packets meet afterwards, in a group that passes on failure
 // and in one that blocks.
-func TestFlowTransitions(t *testing.T) {
+func TestFlowTransitions_OE_12(t *testing.T) {
 	none := oe.Finding{Cause: oe.CauseNoRecord, Why: "no record"}
 	reach := map[string]func(s *stage){
 		"none":        func(*stage) {},
@@ -456,7 +456,7 @@ func TestSharedIKE(t *testing.T) {
 
 // OE-14, A23: a connection that somebody wrote takes its traffic back, and
 // strangers are refused what it covers.
-func TestA23ExplicitWins(t *testing.T) {
+func TestA23ExplicitWins_OE_14(t *testing.T) {
 	s := flowStage(t, "private-or-clear", "")
 	s.acquire()
 	s.answer(0, s.record(itself(keyA)))
@@ -533,7 +533,7 @@ func TestGrant(t *testing.T) {
 
 // OE-09, D14: packets to a hundred thousand destinations: pending lookups and
 // flows are bounded, and so is what is remembered.
-func TestOE09Bounds(t *testing.T) {
+func TestBounds_OE_09(t *testing.T) {
 	s := flowStage(t, "private", "")
 	for i := range 100_000 {
 		dst := netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)})
@@ -550,7 +550,7 @@ func TestOE09Bounds(t *testing.T) {
 }
 
 // OE-10: packets with sources that are not ours begin few flows.
-func TestOE10ForgedSources(t *testing.T) {
+func TestForgedSources_OE_10(t *testing.T) {
 	s := flowStage(t, "private", "")
 	for i := range 50_000 {
 		src := netip.AddrFrom4([4]byte{172, 16, byte(i >> 8), byte(i)})

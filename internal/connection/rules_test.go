@@ -279,7 +279,7 @@ func TestOthers(t *testing.T) {
 
 // opportunistic.md 2.7: link-local, multicast and broadcast are subject to no
 // group, nor is DNS to the resolver, unless an entry names it.
-func TestExempt(t *testing.T) {
+func TestExempt_OE_17(t *testing.T) {
 	resolver := netip.MustParseAddr("198.51.100.53")
 	for _, files := range []map[string]string{{"private": "0.0.0.0/0\n"}, {"private": "0.0.0.0/0\n198.51.100.53\n"}} {
 		r := compile(groupsOf(t, "", files), func(*Group) config.OEMode { return config.OEYes }, []netip.Addr{resolver})
@@ -305,7 +305,7 @@ func TestExempt(t *testing.T) {
 }
 
 // B33: a hundred thousand entries, one of which changes.
-func TestB33ManyEntries(t *testing.T) {
+func TestB33ManyEntries_OE_19(t *testing.T) {
 	var text strings.Builder
 	for i := range 100_000 {
 		fmt.Fprintf(&text, "10.%d.%d.%d\n", i>>16, i>>8&255, i&255)

@@ -167,7 +167,7 @@ func (t *Table) Deadline() time.Time {
 	}
 	for _, c := range t.conns {
 		sooner(c.retryAt)
-		if c.base != nil && !t.serves(c) {
+		if c.base != nil && c.Stranger == nil && !t.serves(c) {
 			sooner(c.born.Add(orphanAge))
 		}
 		for _, ch := range c.children {
@@ -207,7 +207,7 @@ func (t *Table) due() {
 			c.retryAt = time.Time{}
 			t.initiate(c, nil)
 		}
-		if c.base != nil && !c.born.Add(orphanAge).After(t.now) {
+		if c.base != nil && c.Stranger == nil && !c.born.Add(orphanAge).After(t.now) {
 			t.reap(c)
 		}
 	}

@@ -11,7 +11,7 @@ import (
 // them has taken.
 func fleet(n int, seed uint64) (*World, []*Node) {
 	w := New(seed)
-	w.Trace.Quiet = true
+	w.Trace.Quiet, w.Callers = true, n
 	w.DNS.Delay = 5 * time.Millisecond
 	w.Net.IKE.Delay, w.Net.Data.Delay = 10*time.Millisecond, 10*time.Millisecond
 	nodes := make([]*Node, n)
@@ -53,8 +53,8 @@ func TestD11Thousand(t *testing.T) {
 			began := time.Now()
 			sent := probe(n[0], n[1:])
 			most := 0
-			for range 150 {
-				w.Run(100 * time.Millisecond)
+			for range 30 {
+				w.Run(500 * time.Millisecond)
 				waiting := 0
 				for _, f := range n[0].Table.Flows() {
 					if s := f.State.String(); s == "negotiating" {

@@ -109,7 +109,7 @@ func claim(w *World, from, to *Node, local, remote netip.Prefix) *ike.Conn {
 
 // A14, OE-11: a stranger that asks for nets gets the pair of the two ends, or
 // nothing at all.
-func TestA14Narrowed(t *testing.T) {
+func TestA14Narrowed_OE_11(t *testing.T) {
 	w, n := strangers(t, 8, "192.0.2.1", "203.0.113.1")
 	n[1].Opportunistic("", nil)
 	w.Run(time.Second)
@@ -234,7 +234,7 @@ func TestB34RereadInLookup(t *testing.T) {
 
 // D06, OE-13: B dies without a word and comes back: A notices within 20 seconds,
 // holds, and there is a new tunnel; nothing is clear in between.
-func TestD06PeerRestarts(t *testing.T) {
+func TestD06PeerRestarts_OE_13(t *testing.T) {
 	w, n := strangers(t, 13, "192.0.2.1", "203.0.113.1")
 	for _, x := range n {
 		x.Opportunistic("", group("private", everyone))
@@ -306,4 +306,27 @@ func TestD22ClearIn(t *testing.T) {
 			t.Errorf("%s: %v, want %v", g, got, want)
 		}
 	}
+}
+
+// OE-08, OE-20: ten thousand packets of a private group while the DNS is dead for
+// half of the time and the peer absent all along: none is clear.
+func TestNeverClear_OE_08_20(t *testing.T) {
+	w, n := strangers(t, 16, "192.0.2.1", "203.0.113.1")
+	n[0].Opportunistic("", group("private", everyone))
+	w.Run(time.Second)
+	w.DNS.Dead = true
+	for i := range 10_000 {
+		if i == 5000 {
+			w.DNS.Dead = false
+		}
+		p := ping(n[0], n[1])
+		w.Run(6 * time.Millisecond)
+		if n[1].Plane.Delivered[p] != 0 {
+			t.Fatalf("packet %d has arrived", i)
+		}
+	}
+	if w.Stats.DataSent != 0 || len(n[0].Plane.held) > 2 {
+		t.Errorf("%d packets protected, %d held", w.Stats.DataSent, len(n[0].Plane.held))
+	}
+	sound(t, w)
 }
