@@ -87,6 +87,7 @@ func TestExitCodes(t *testing.T) {
 		"up west-east":                   whack.ExitNotRunning,
 		"status":                         whack.ExitNotRunning,
 		"eroute":                         whack.ExitNotRunning,
+		"why west-east":                  whack.ExitNotRunning,
 		"look --json":                    whack.ExitNotRunning,
 		"setup status":                   whack.ExitNotRunning,
 		"setup --status":                 whack.ExitNotRunning,

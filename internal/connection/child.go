@@ -77,6 +77,7 @@ func (t *Table) childUp(r ike.Report, c *conn, up ike.ChildUp) {
 		c.leave() // else the peer was faster, and what we asked for is still to come
 	}
 	c.tries, c.retryAt, c.last, c.blockedUntil = 0, time.Time{}, nil, time.Time{}
+	c.cleared()
 	if sa := t.ikeBySerial(up.IKE); sa != nil {
 		t.assign(c, sa.up, up.TSRemote)
 	}

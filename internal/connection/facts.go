@@ -144,8 +144,8 @@ func (t *Table) ikeGone(sa *ikeSA, why *ike.Failure) {
 // each who waited; after the first, the others may be trying again elsewhere.
 func (t *Table) failed(e Reported, c *conn, f ike.Failed) {
 	sa := t.ikeBySerial(e.IKE)
-	if c != nil && (sa == nil || !sa.ours || c.joined != sa) { // ours are noted by attemptFailed
-		c.note(Blame{Why: f.Why, At: t.now, Peer: e.Report.Peer})
+	if sa == nil || !sa.ours || c != nil && c.joined != sa { // ours are noted by attemptFailed
+		t.noteAt(c, Blame{Why: f.Why, At: t.now, Peer: e.Report.Peer})
 	}
 	switch {
 	case sa == nil:

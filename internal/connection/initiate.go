@@ -211,6 +211,7 @@ func (t *Table) acquire(e Acquire) {
 func (t *Table) attemptFailed(c *conn, why *ike.Failure) {
 	c.leave()
 	c.last = why
+	c.note(Blame{Why: why, At: t.now, Ours: true, Peer: netip.AddrPortFrom(c.Remote.Addr, 0)})
 	if c.flow != nil {
 		t.attemptOver(c, why)
 		return

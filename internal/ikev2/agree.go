@@ -97,6 +97,8 @@ func (s *SA) match(conns []*ike.Conn, old *child, asked sides, transport bool) (
 // noTS says what differed when no connection matched.
 func (s *SA) noTS(conns []*ike.Conn, old *child, asked sides, transport bool) *no {
 	f := &ike.Failure{Reason: ike.ReasonTS, Theirs: asked.String()}
+	f.Detail.Theirs = ike.TSPair{Local: asked.local, Remote: asked.remote}
+	nearest := -1
 	switch {
 	case old != nil:
 		f.Ours = old.sides.String()
@@ -108,7 +110,11 @@ func (s *SA) noTS(conns []*ike.Conn, old *child, asked sides, transport bool) *n
 			if i > 0 {
 				f.Ours += "; "
 			}
-			f.Ours += s.wants(c).String()
+			want := s.wants(c)
+			f.Ours += want.String()
+			if n := want.nearness(asked); n > nearest {
+				nearest, f.Detail.Ours = n, ike.TSPair{Local: want.local, Remote: want.remote}
+			}
 			if c.Mode == ipsec.Transport && !transport {
 				f.Ours += " (transport mode)"
 			}
@@ -204,7 +210,7 @@ func groupOctets(k *suite.KE) []byte { return []byte{byte(k.ID >> 8), byte(k.ID)
 func mismatchFailure(what string, err error) *ike.Failure {
 	f := &ike.Failure{Reason: ike.ReasonProposal, Why: what + ": " + err.Error()}
 	if m, ok := errors.AsType[*suite.Mismatch](err); ok {
-		f.Ours, f.Theirs = m.OursText(), m.TheirsText()
+		f.Ours, f.Theirs, f.Detail.Algorithms = m.OursText(), m.TheirsText(), m
 	}
 	return f
 }

@@ -31,6 +31,20 @@ func (s sides) within(t sides) bool {
 
 func (s sides) equal(t sides) bool { return s.within(t) && t.within(s) }
 
+// nearness counts on how many ends s and t are the same or overlap.
+func (s sides) nearness(t sides) int {
+	n := 0
+	for _, end := range [][2][]ipsec.TS{{s.local, t.local}, {s.remote, t.remote}} {
+		switch {
+		case covered(end[0], end[1]) && covered(end[1], end[0]):
+			n += 2
+		case len(intersect(end[0], end[1])) > 0:
+			n++
+		}
+	}
+	return n
+}
+
 // first reports whether s has room for the packet that the initiator put
 // first (2.9).
 func (s sides) first(ask sides) bool {

@@ -115,6 +115,7 @@ func (d *Daemon) order(ctx context.Context, r whack.Request) iter.Seq[whack.Repl
 		case whack.OpReadCerts, whack.OpReadCAs, whack.OpReadCRLs:
 			d.loadCertificates(d.file)
 			d.reorient() // leftid=%fromcert
+			d.adviseAll()
 		case whack.OpDebug:
 			d.setDebug(r.Args.Debug)
 		case whack.OpMyID:
@@ -253,6 +254,7 @@ func (d *Daemon) load(ctx context.Context, r whack.Request) iter.Seq[whack.Reply
 			d.waiters[id] <- failed(whack.ExitConfig, whack.CodeClash, err.Error())
 			return connection.Abandon{Waiter: id}
 		}
+		d.advise(list)
 		for _, c := range conns {
 			d.remember(c.Name, f)
 		}
@@ -352,6 +354,10 @@ func (d *Daemon) show(ctx context.Context, r whack.Request, send func(whack.Repl
 			doc = d.groups()
 		case whack.OpPolicy:
 			doc = d.policy(r.Args)
+		case whack.OpWhy:
+			if w := d.why(r.Args.Name); w != nil {
+				doc = w
+			}
 		case whack.OpDevices:
 			doc = d.deviceList()
 		case whack.OpKlipsFlags:
@@ -365,6 +371,9 @@ func (d *Daemon) show(ctx context.Context, r whack.Request, send func(whack.Repl
 		return
 	case !ready:
 		send(failed(whack.ExitNotRunning, whack.CodeSerious, "still starting"))
+		return
+	case doc == nil && r.Op == whack.OpWhy:
+		send(noSuch(r.Args.Name))
 		return
 	case doc == nil:
 		send(whack.Reply{Final: true})

@@ -162,6 +162,7 @@ func (d *Daemon) atGate(h ike.Header, ev ike.Received) {
 			d.send(a)
 		case ike.Report:
 			d.logReport(a)
+			d.stepTable(connection.Refused{Report: a})
 		}
 	}
 }

@@ -31,6 +31,7 @@ const (
 	OpSAs           Op = "spi"           // SAs
 	OpLook          Op = "look"          // Look
 	OpLeases        Op = "leases"        // Leases
+	OpWhy           Op = "why"           // Args.Name, or all that failed: what, and how to mend it
 	OpPing          Op = "ping"          // answers once start-up work is queued
 	OpDebug         Op = "debug"         // Args.Debug: areas to log; empty: none
 	OpMyID          Op = "myid"          // Args.ID
@@ -49,7 +50,7 @@ var ops = map[Op]need{
 	OpListen: 0, OpUnlisten: 0, OpReload: 0, OpReadSecrets: 0, OpReadGroups: 0, OpReadAll: 0,
 	OpReadCerts: 0, OpReadCAs: 0, OpReadCRLs: 0, OpListCerts: 0, OpListCAs: 0, OpListCRLs: 0,
 	OpListKeys: 0, OpStatus: 0, OpTrafficStatus: 0, OpEroutes: 0, OpSAs: 0, OpLook: 0, OpLeases: 0,
-	OpPing: 0, OpDebug: 0, OpMyID: 0, OpDeleteState: needSerial, OpRekey: 0, OpCrash: needAddr,
+	OpPing: 0, OpWhy: 0, OpDebug: 0, OpMyID: 0, OpDeleteState: needSerial, OpRekey: 0, OpCrash: needAddr,
 	OpShutdown: 0, OpPolicy: 0, OpFlush: 0,
 
 	OpManualUp: 0, OpManualDown: needName, OpManualRoute: 0, OpManualUnroute: needName,
@@ -70,7 +71,7 @@ const (
 // Reading reports whether op only looks.
 func (op Op) Reading() bool {
 	switch op {
-	case OpListCerts, OpListCAs, OpListCRLs, OpListKeys, OpStatus, OpTrafficStatus, OpEroutes, OpSAs, OpLook, OpLeases, OpPing, OpPolicy, OpGroups, OpDevices, OpKlipsFlags:
+	case OpListCerts, OpListCAs, OpListCRLs, OpListKeys, OpStatus, OpTrafficStatus, OpEroutes, OpSAs, OpLook, OpLeases, OpWhy, OpPing, OpPolicy, OpGroups, OpDevices, OpKlipsFlags:
 		return true
 	}
 	return false
