@@ -37,7 +37,14 @@ var operations = []operation{
 	{"listcerts", whack.OpListCerts, false, "list the certificates of ipsec.d/certs"},
 	{"listcacerts", whack.OpListCAs, false, "list the CAs that are trusted"},
 	{"listcrls", whack.OpListCRLs, false, "list the CRLs"},
+	{"listall", opListAll, false, "list public keys, certificates, CAs and CRLs"},
 }
+
+// opListAll stands for several requests, and is none itself.
+const opListAll whack.Op = ""
+
+// listAll is what --listall asks for, one after the other.
+var listAll = []whack.Op{whack.OpListKeys, whack.OpListCerts, whack.OpListCAs, whack.OpListCRLs}
 
 func newAuto() *cobra.Command {
 	var o autoOptions
@@ -147,7 +154,16 @@ func (o *autoOptions) run(cmd *cobra.Command, op operation, name string) error {
 			return err
 		}
 	}
-	return ask(cmd, whack.Request{Op: op.op, Args: whack.Args{
-		Name: name, Config: config, Async: o.async, UTC: o.utc,
-	}}, printing{verbose: o.verbose, json: o.json})
+	ops := []whack.Op{op.op}
+	if op.op == opListAll {
+		ops = listAll
+	}
+	for _, each := range ops {
+		if err := ask(cmd, whack.Request{Op: each, Args: whack.Args{
+			Name: name, Config: config, Async: o.async, UTC: o.utc,
+		}}, printing{verbose: o.verbose, json: o.json}); err != nil {
+			return err
+		}
+	}
+	return nil
 }

@@ -221,3 +221,37 @@ func rootCRL(t *testing.T, a *authority) string {
 	der := a.root.CRL(t, pkitest.ListSpec{From: time.Now().Add(-time.Minute), Until: time.Now().AddDate(0, 0, 7)})
 	return string(pem.EncodeToMemory(&pem.Block{Type: "X509 CRL", Bytes: der}))
 }
+
+// What is wrong with our own certificate is said when the connection is loaded,
+// with the file and the mend, and not only when the peer refuses it.
+func TestCertificateAdvice(t *testing.T) {
+	a := newAuthority(t, pkitest.P256)
+	old := a.sub.Leaf(t, pkitest.Spec{Subject: "CN=west", DNS: []string{"west.lab"}, From: time.Now().AddDate(-2, 0, 0), Until: time.Now().AddDate(-1, 0, 0)})
+	p := a.certified(t, plan{spoil: func(x *parts) { x.conf = strings.ReplaceAll(x.conf, "leftcert=west.pem", "leftcert=old.pem") }})
+	delete(p.files, "ipsec.d/certs/west.pem") // which the issuing authority's is in
+	p.files["ipsec.d/certs/old.pem"] = pkitest.PEM(old)
+	r := start(t, p)
+	for _, says := range []string{
+		`"net": certificate "old.pem" has no private key here, so that we cannot prove to be its owner: put the key file into ipsec.d/private`,
+		`"net": certificate "old.pem" expired on ` + old.NotAfter.UTC().Format(time.DateTime),
+		`"net": certificate "old.pem" was issued by 'C=CH, O=Lab, CN=Lab Issuer', whose certificate is in none of our files`,
+		`/ipsec.d/certs/old.pem: certificate of 'CN=west': expired at `,
+	} {
+		if log := r.log(); !strings.Contains(log, says) {
+			t.Errorf("our log does not say %q:\n%s", says, log)
+		}
+	}
+	r.refused(true, "unable to locate the private key of my certificate \"old.pem\"")
+	r.ipsec(0, "auto", "--delete", "net")
+	r.must(r.west.Write("ipsec.conf", strings.Replace(p.conf(r), "leftid="+westID, "leftid=@boss.lab", 1)))
+	if out := r.ipsec(6, "auto", "--add", "net"); !strings.Contains(out, `certificate "old.pem" is not for '@boss.lab': it names 'CN=west', '@west.lab'; write one of them as id=`) {
+		t.Errorf("add: %s", out)
+	}
+}
+
+// conf is the text of our ipsec.conf by a plan.
+func (p plan) conf(r *rig) string {
+	x := r.texts(p)
+	p.spoil(x)
+	return x.conf
+}

@@ -355,6 +355,24 @@ func TestRefresh(t *testing.T) {
 	}
 }
 
+// Who issued our certificate must be here, or at the peer.
+func TestMissing(t *testing.T) {
+	x := newTwo(t, pkitest.P256)
+	for _, c := range []struct {
+		files map[string]string
+		want  string
+	}{
+		{map[string]string{"certs/w.pem": pkitest.PEM(x.west)}, "C=CH, CN=Sub"},
+		{map[string]string{"certs/w.pem": pkitest.PEM(x.west, x.sub)}, ""},
+		{map[string]string{"certs/w.pem": pkitest.PEM(x.west, x.sub), "cacerts/r.pem": pkitest.PEM(x.root)}, ""},
+		{map[string]string{"certs/w.pem": pkitest.PEM(x.west), "cacerts/s.pem": pkitest.PEM(x.sub)}, ""},
+	} {
+		if got := loadCerts(t, c.files).Missing("w.pem"); got != c.want {
+			t.Errorf("%d files: %q, want %q", len(c.files), got, c.want)
+		}
+	}
+}
+
 func TestAuthorityV1(t *testing.T) {
 	x := newTwo(t, pkitest.P256)
 	r := New(Options{})

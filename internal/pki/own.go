@@ -86,6 +86,21 @@ func (s *Store) ownChain(leaf *x509.Certificate) []*x509.Certificate {
 	return chain
 }
 
+// Missing is the name of the CA that issued a certificate of ours, if it is in
+// none of our files; else empty. We cannot send it then, and a peer that does not
+// know it either has no way to trust us. Whether its own issuer is known is of no
+// interest here: that may be the root, which every peer must have.
+func (s *Store) Missing(name string) string {
+	leaf := s.ends[name]
+	if leaf == nil {
+		return ""
+	}
+	if len(s.ownChain(leaf)) > 1 || selfIssued(leaf) {
+		return ""
+	}
+	return nameOf(leaf.RawIssuer)
+}
+
 // isAskedFor reports whether a CERTREQ asks for a CA of a chain, or for any.
 func isAskedFor(chain []*x509.Certificate, asked []ike.CertRequest) bool {
 	var names []string

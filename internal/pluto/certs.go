@@ -71,6 +71,50 @@ func (d *Daemon) loadCertificates(f *config.File) {
 	}
 }
 
+// advise says what is wrong with our own certificates in connections: things that
+// may be mended while the daemon runs, so that the connections are loaded all the
+// same, but that would otherwise show only when a negotiation fails.
+func (d *Daemon) advise(list []*connection.Description) {
+	store := d.certs()
+	for _, desc := range list {
+		if store != nil && desc.Local.Certs.File != "" && desc.Oriented {
+			d.adviseOn(desc, store)
+		}
+	}
+}
+
+// adviseAll is advise on all that is loaded.
+func (d *Daemon) adviseAll() {
+	var list []*connection.Description
+	for _, v := range d.table.Views() {
+		if v.Instance == 0 {
+			list = append(list, v.Description)
+		}
+	}
+	d.advise(list)
+}
+
+func (d *Daemon) adviseOn(desc *connection.Description, store Certificates) {
+	file := desc.Local.Certs.File
+	warn := func(format string, args ...any) {
+		d.log.Warn(fmt.Sprintf("%q: certificate %q ", desc.Name, file) + fmt.Sprintf(format, args...))
+	}
+	if !store.HasPrivate(file) {
+		warn("has no private key here, so that we cannot prove to be its owner: put the key file into ipsec.d/private, or name it in ipsec.secrets")
+	}
+	cert := store.Store().Certificate(file)
+	switch now := time.Now(); {
+	case cert == nil:
+	case now.After(cert.NotAfter):
+		warn("expired on %s: peers will refuse it; put a new one in its place and say `ipsec auto --rereadcerts'", cert.NotAfter.UTC().Format(time.DateTime))
+	case now.Before(cert.NotBefore):
+		warn("is not valid before %s: is the clock right?", cert.NotBefore.UTC().Format(time.DateTime))
+	}
+	if ca := store.Store().Missing(file); ca != "" {
+		warn("was issued by '%s', whose certificate is in none of our files: append it to the certificate's file, unless all peers have it", ca)
+	}
+}
+
 // certificatesFor reads certificates again if connections want one that is not
 // known.
 func (d *Daemon) certificatesFor(conns []*config.Conn, f *config.File) {

@@ -15,7 +15,7 @@ import (
 )
 
 // The guest's strongSwan drives Linux's XFRM, which has what the userspace data
-// plane of the other tests with strongSwan has not: AH and IPComp.
+// plane of the other tests with strongSwan has not: AH, IPComp and ESN.
 
 const (
 	charonPath = "/usr/lib/ipsec/charon"
@@ -87,9 +87,9 @@ const strongswanConf = `charon {
 }
 `
 
-// TestCharonOnXFRM (R20.3): AH, and compression inside ESP and AH, negotiated with
-// strongSwan in both versions and roles, and the packets exchanged with the
-// kernel.
+// TestCharonOnXFRM (R20.3): AH, compression inside ESP and AH, and extended
+// sequence numbers with and without an AEAD, negotiated with strongSwan in both
+// versions and roles, and the packets exchanged with the kernel.
 func TestCharonOnXFRM(t *testing.T) {
 	_, err := os.Stat(charonPath)
 	labtest.Need(t, err == nil, "strongSwan")
@@ -109,6 +109,8 @@ func TestCharonOnXFRM(t *testing.T) {
 		{"ah-md5", 1, "ah=hmac-md5-96", "ah_proposals = md5", "{AH=>0x", "ah"},
 		{"ipcomp", 2, "compress=yes", "ipcomp = yes", "+DEFLATE}", "comp esp"},
 		{"ipcomp", 1, "compress=yes\n\tesp=aes128-sha1", "ipcomp = yes\n\t\t\t\tesp_proposals = aes128-sha1", "+DEFLATE}", "comp esp"},
+		{"esn-gcm", 2, "esn=yes\n\tesp=aes128gcm16", "esp_proposals = aes128gcm16-esn", "AES_GCM_16_128/ESN}", "esp"},
+		{"esn-cbc", 2, "esn=yes\n\tesp=aes128-sha256", "esp_proposals = aes128-sha256-esn", "HMAC_SHA2_256_128/ESN}", "esp"},
 		{"ipcomp-ah", 2, "phase2=ah\n\tcompress=yes", "ipcomp = yes\n\t\t\t\tah_proposals = sha256", "+DEFLATE}", "comp ah"},
 	} {
 		for _, byUs := range []bool{true, false} {
