@@ -38,8 +38,11 @@ type gateway struct {
 	mu      sync.Mutex
 	conf    string
 	secrets string
-	noIKE   bool
-	runDir  string
+
+	leases   func() (Leases, error)
+	resolver func([]string) NameServers
+	noIKE    bool
+	runDir   string
 
 	scriptEnv []string
 	filter    firewall.Firewall
@@ -197,7 +200,7 @@ func (g *gateway) start(conf string) {
 	g.t.Helper()
 	g.write(conf)
 	ready := make(chan struct{})
-	d, err := New(Options{Version: "test", Plane: g.plane, Host: g.machine, Keys: ring{keys.New(keys.Options{}), g}, ScriptEnv: g.scriptEnv, Firewall: g.filter, NoIKE: g.noIKE, RunDir: g.runDir,
+	d, err := New(Options{Version: "test", Leases: g.leases, NameServers: g.resolver, Plane: g.plane, Host: g.machine, Keys: ring{keys.New(keys.Options{}), g}, ScriptEnv: g.scriptEnv, Firewall: g.filter, NoIKE: g.noIKE, RunDir: g.runDir,
 		Log:   slog.New(NewLogHandler(g.log, false, slog.LevelInfo)),
 		Ready: func() { close(ready) },
 		Config: func(string) (*config.File, error) {
