@@ -24,6 +24,7 @@ type Group struct {
 	Plain   ipsec.Action // of a group without tunnels, and of a passive one
 	Default bool         // packetdefault: any destination, and no file
 	Sources []netip.Prefix
+	Link    netip.Prefix // of our neighbours; invalid: none
 	Entries []config.GroupEntry
 	OE      config.Opportunistic // without zero values
 }
@@ -118,7 +119,7 @@ func orientGroup(c *config.Conn, f *Facts, v6 bool, dns oe.Options) (*Group, err
 	if here == nil {
 		return nil, nil
 	}
-	g := &Group{Sources: sourcesOf(local, v6), Default: !c.Group()}
+	g := &Group{Sources: sourcesOf(local, v6), Link: here.Net, Default: !c.Group()}
 	if len(g.Sources) == 0 {
 		return nil, nil
 	}

@@ -30,6 +30,7 @@ type Facts struct {
 type Address struct {
 	Addr              netip.Addr
 	Virtual, Physical string
+	Net               netip.Prefix // of the neighbours that are reached from it directly; invalid: there are none
 }
 
 // Gateway is a default route.
@@ -179,6 +180,7 @@ func (d *Description) fill(c *config.Conn, f *Facts, local, remote end) error {
 	k.Remote.Keys, k.Remote.DNS = remote.Given(), remote.AsksDNS(local.End)
 	k.Local.Certs, k.Remote.Certs = f.certs(local, remote), f.certs(remote, local)
 	eapNames(c, k)
+	k.Resume = c.Resume
 	k.RedirectTo, k.AcceptRedirect, k.RedirectWithin = c.RedirectTo, c.AcceptRedirect, c.RedirectWithin
 	k.PPK, k.PPKIDs, k.Childless = c.PPK, c.PPKIDs, c.Childless
 	d.Unique = f.unique(k)

@@ -14,7 +14,7 @@ import (
 
 func westFacts() *Facts {
 	return &Facts{
-		Ours:    []Address{{west, "ipsec0", "eth0"}, {netip.MustParseAddr("2001:db8::1"), "ipsec0", "eth0"}},
+		Ours:    []Address{{Addr: west, Virtual: "ipsec0", Physical: "eth0"}, {Addr: netip.MustParseAddr("2001:db8::1"), Virtual: "ipsec0", Physical: "eth0"}},
 		Default: [2]Gateway{{"eth0", west, hop}, {"eth0", netip.MustParseAddr("2001:db8::1"), netip.MustParseAddr("2001:db8::fe")}},
 		Names:   map[string]netip.Addr{"east.example.org": east},
 	}
@@ -91,7 +91,7 @@ func TestOrient(t *testing.T) {
 
 func TestOrientErrors(t *testing.T) {
 	facts := westFacts()
-	facts.Ours = append(facts.Ours, Address{east, "ipsec1", "eth1"})
+	facts.Ours = append(facts.Ours, Address{Addr: east, Virtual: "ipsec1", Physical: "eth1"})
 	_, err := Orient(parse(t, "left=192.0.2.1", "right=198.51.100.1"), facts)
 	if !errors.Is(err, ErrBothEnds) || !strings.HasPrefix(err.Error(), `ipsec.conf:4: connection "c": `) {
 		t.Errorf("both ends ours: %v", err)

@@ -295,18 +295,43 @@ func (r *rules) others(add func(s ipsec.Selector, owner string, beside bool)) {
 }
 
 // makeRoutes lists the routes that lead the packets of groups into the device.
+// The system's own route to the neighbours on the link is more specific than a
+// wide entry's; a strict group that covers them has two halves of it, and so has
+// any entry that is about just them. That route itself stays in its place: by it
+// packets leave the device again.
 func (r *rules) makeRoutes() {
 	seen := map[netip.Prefix]bool{}
-	for _, x := range r.list {
-		if seen[x.sel.Dst] {
-			continue
+	add := func(x *rule, p netip.Prefix) {
+		if seen[p] {
+			return
 		}
-		seen[x.sel.Dst] = true
-		k := KernelRoute{Prefix: x.sel.Dst, Device: x.Virtual, Source: x.Local.Addr, MTU: x.MTU, Metric: x.Metric}
-		if x.NextHop.IsValid() && x.NextHop.Is4() == x.sel.Dst.Addr().Is4() {
+		seen[p] = true
+		k := KernelRoute{Prefix: p, Device: x.Virtual, Source: x.Local.Addr, MTU: x.MTU, Metric: x.Metric}
+		if x.NextHop.IsValid() && x.NextHop.Is4() == p.Addr().Is4() {
 			k.NextHop = x.NextHop
 		}
 		r.routes = append(r.routes, k)
 	}
+	for _, x := range r.list {
+		link := x.Link.IsValid() && !x.Link.IsSingleIP() && within(x.Link, x.sel.Dst)
+		if link && (x.Strict() || x.sel.Dst == x.Link) {
+			for _, half := range halves(x.Link) {
+				add(x, half)
+			}
+		}
+		if x.sel.Dst != x.Link {
+			add(x, x.sel.Dst)
+		}
+	}
 	slices.SortFunc(r.routes, func(a, b KernelRoute) int { return comparePrefixes(a.Prefix, b.Prefix) })
+}
+
+// halves are the two prefixes that a prefix, which is no single address, consists
+// of.
+func halves(p netip.Prefix) []netip.Prefix {
+	p = p.Masked()
+	top := p.Addr().AsSlice()
+	top[p.Bits()/8] |= 0x80 >> (p.Bits() % 8)
+	high, _ := netip.AddrFromSlice(top)
+	return []netip.Prefix{netip.PrefixFrom(p.Addr(), p.Bits()+1), netip.PrefixFrom(high, p.Bits()+1)}
 }

@@ -348,3 +348,30 @@ func TestRulesOrder(t *testing.T) {
 		t.Error("two compilations differ")
 	}
 }
+
+// opportunistic.md 2.7, B35: a strict group holds for the neighbours on the link
+// as well, whose route would otherwise lead past it; a lax one leaves them alone.
+func TestLinkRoutes(t *testing.T) {
+	link := netip.MustParsePrefix("192.0.2.0/24")
+	for _, c := range []struct {
+		files map[string]string
+		want  string
+	}{
+		{map[string]string{"private": "0.0.0.0/0\n"}, "0.0.0.0/0 192.0.2.0/25 192.0.2.128/25"},
+		{map[string]string{"private-or-clear": "0.0.0.0/0\n"}, "0.0.0.0/0"},
+		{map[string]string{"private-or-clear": "192.0.2.0/24\n"}, "0.0.0.0/0 192.0.2.0/25 192.0.2.128/25"},
+		{map[string]string{"block": "192.0.2.77\n"}, "0.0.0.0/0 192.0.2.77/32"},
+	} {
+		groups := groupsOf(t, "", c.files)
+		for _, g := range groups {
+			g.Link = link
+		}
+		var got []string
+		for _, r := range compile(groups, func(*Group) config.OEMode { return config.OEYes }, nil).routes {
+			got = append(got, r.Prefix.String())
+		}
+		if text := strings.Join(got, " "); text != c.want {
+			t.Errorf("%v: %s, want %s", c.files, text, c.want)
+		}
+	}
+}

@@ -249,6 +249,16 @@ func (d *Daemon) movedAway(l *link, defaults [2]host.DefaultRoute) bool {
 	return true // interfaces= does not name it any more
 }
 
+// netOf is the network that an address of a device is in; invalid if it is alone.
+func (l *link) netOf(a netip.Addr) netip.Prefix {
+	for _, p := range l.nets {
+		if p.Contains(a) {
+			return p
+		}
+	}
+	return netip.Prefix{}
+}
+
 func (d *Daemon) linkNamed(virtual string) *link {
 	for _, l := range d.links {
 		if l.Virtual == virtual {
@@ -311,7 +321,7 @@ func (d *Daemon) facts() *connection.Facts {
 	_, f.UniqueGiven = d.file.Setup.Keys["uniqueids"]
 	for _, l := range d.links {
 		for _, a := range l.Addrs {
-			f.Ours = append(f.Ours, connection.Address{Addr: a, Virtual: l.Virtual, Physical: l.Physical})
+			f.Ours = append(f.Ours, connection.Address{Addr: a, Net: l.netOf(a), Virtual: l.Virtual, Physical: l.Physical})
 		}
 	}
 	defaults, err := d.o.Host.DefaultRoutes()

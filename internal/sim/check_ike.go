@@ -3,7 +3,6 @@ package sim
 import (
 	"fmt"
 	"net/netip"
-	"slices"
 
 	"cygnet/internal/ike"
 	"cygnet/internal/ipsec"
@@ -41,7 +40,7 @@ func (w *World) established(n *Node, r ike.Report, up ike.IKEUp) {
 		w.breach("I2", "%s is established a second time with the same SPIs", name)
 	}
 	e[side] = &ikeEnd{n, up}
-	w.holder(n, name, i, up)
+	w.holder(n, name, i, resp, up)
 	if o := e[1-side]; o != nil {
 		w.sameIKE(name, e[side], o)
 	}
@@ -61,15 +60,13 @@ func (w *World) sameIKE(name string, a, b *ikeEnd) {
 }
 
 // holder is I2: the other end exists, and is who it is taken for.
-func (w *World) holder(n *Node, name string, spiI uint64, up ike.IKEUp) {
+func (w *World) holder(n *Node, name string, spiI, spiR uint64, up ike.IKEUp) {
 	for _, x := range w.nodes {
-		for _, h := range x.machines {
-			if i, _ := h.SPIs(); x != n && i == spiI {
-				if !x.is(up.RemoteID) {
-					w.breach("I2", "%s takes %s for %s", name, x.Name, up.RemoteID)
-				}
-				return
+		if x != n && x.partner(spiI, spiR) {
+			if !x.is(up.RemoteID) {
+				w.breach("I2", "%s takes %s for %s", name, x.Name, up.RemoteID)
 			}
+			return
 		}
 	}
 	// The initiator of a rekeying makes its end when it has the answer.
@@ -78,15 +75,27 @@ func (w *World) holder(n *Node, name string, spiI uint64, up ike.IKEUp) {
 	}
 }
 
+// partner reports whether the node has an end of an IKE SA.
+func (n *Node) partner(spiI, spiR uint64) bool {
+	for _, spi := range []uint64{spiI, spiR} {
+		if h := n.bySPI[spi]; h != nil {
+			if i, _ := h.SPIs(); i == spiI {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // best is I17: what was agreed is the first that both ends' configurations have
 // in common, whatever the network did.
 func (w *World) best(name string, initiator bool, n *Node, c *ike.Conn, up ike.IKEUp) {
-	i := slices.IndexFunc(w.tunnels, func(t *Tunnel) bool { return c != nil && t.Name == c.Name && (t.A == n || t.B == n) })
-	if i < 0 {
+	if c == nil || n.tunnels[c.Name] == nil {
 		return
 	}
-	asks, answers := w.tunnels[i].ConnA, w.tunnels[i].ConnB
-	if initiator != (w.tunnels[i].A == n) {
+	t := n.tunnels[c.Name]
+	asks, answers := t.ConnA, t.ConnB
+	if initiator != (t.A == n) {
 		asks, answers = answers, asks
 	}
 	var offers []suite.Offer
@@ -113,10 +122,8 @@ func (w *World) ownBusiness(n *Node, h *hosted, owner string, id ipsec.SAID) {
 	if peer == n {
 		peer = e[1].node
 	}
-	for _, t := range w.tunnels {
-		if owner == t.Name && (t.A == n || t.B == n) && t.other(n) != peer {
-			w.breach("I14", "%s: what %s asked for makes SAs of %q, which is with %s", n.Name, peer.Name, owner, t.other(n).Name)
-		}
+	if t := n.tunnels[owner]; t != nil && t.other(n) != peer {
+		w.breach("I14", "%s: what %s asked for makes SAs of %q, which is with %s", n.Name, peer.Name, owner, t.other(n).Name)
 	}
 	if c := w.ledger.ends[w.named(id)]; owner == "" && c != nil && c.in != nil && c.out != nil && c.in.node != peer && c.out.node != peer {
 		w.breach("I14", "%s: what %s asked for removes %s, which is with another", n.Name, peer.Name, w.nameOfSA(id))
@@ -208,12 +215,7 @@ const (
 
 // bounded is I7: whatever is going on, it is not too much of it.
 func (w *World) bounded(n *Node) {
-	tunnels := 1
-	for _, t := range w.tunnels {
-		if t.A == n || t.B == n {
-			tunnels++
-		}
-	}
+	tunnels := 1 + len(n.tunnels) + max(w.Callers, int(n.Table.Opportunity().Begun)) // and those with strangers
 	if len(n.machines) > maxMachines*tunnels {
 		w.breach("I7", "%s has %d IKE SAs", n.Name, len(n.machines))
 	}

@@ -55,6 +55,7 @@ func (h *eventHeap) Pop() any {
 type World struct {
 	Net      *Network
 	DNS      *DNS
+	Callers  int // how many strangers may have to do with one node, for I7
 	Trace    *Trace
 	Stats    Stats
 	Breaches []Breach // of the rules, in the order met
