@@ -38,15 +38,14 @@ func (w *World) late(n *Node, p Packet) {
 // carries is I9 where packets begin: a tunnel that has carried goes on to,
 // unless something has ended it.
 func (w *World) carries(n *Node, f ipsec.Flow, now bool) {
-	for _, t := range w.tunnels {
-		if n != t.A && n != t.B || t.flowOf(n) != f {
-			continue
-		}
-		if !now && t.carried[n] && !w.disturbed() {
-			w.breach("I9", "%s: %q does not carry any more", n.Name, t.Name)
-		}
-		t.carried[n] = now
+	t := n.flows[f]
+	if t == nil {
+		return
 	}
+	if !now && t.carried[n] && !w.disturbed() {
+		w.breach("I9", "%s: %q does not carry any more", n.Name, t.Name)
+	}
+	t.carried[n] = now
 }
 
 // inClear is I4: nothing that a tunnel is for passes without it.

@@ -55,6 +55,7 @@ func (n *Node) replan() {
 		h.at = time.Time{}
 	}
 	n.tableAt = time.Time{}
+	n.stepped = append(n.stepped, n.machines...)
 	if !n.out() {
 		n.arm()
 	}

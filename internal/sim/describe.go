@@ -148,6 +148,10 @@ func (t *Trace) install(n *Node, s ipsec.SA) {
 
 // policies records the SPD where it has changed.
 func (t *Trace) policies(n *Node, list []ipsec.Policy) {
+	if t.Quiet {
+		t.sign(fmt.Sprint(n.Name, t.world.Elapsed(), len(list)), nil)
+		return
+	}
 	var words []string
 	for _, p := range list {
 		what := p.Action.String()

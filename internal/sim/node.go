@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/netip"
@@ -51,6 +52,11 @@ type Node struct {
 	Facts []ike.Report // everything reported, for tests; not while the trace is quiet
 	Down  bool         // crashed
 
+	tunnels map[string]*Tunnel     // it is an end of, by name
+	flows   map[ipsec.Flow]*Tunnel // by what Tunnel.flowOf gives for this end
+	bySPI   map[uint64]*hosted     // machines by our SPI
+	stepped []*hosted              // whose deadlines may have changed
+
 	newest map[string]uint32 // serial of the last Child SA of a connection
 	forged bool              // what is being received was not sent by anybody with a key
 	skew   time.Duration     // of its clock from the World's
@@ -74,7 +80,7 @@ type hosted struct {
 // Restart.
 func (w *World) Add(name, addr string, engine func(*Node) Engine) *Node {
 	at := netip.MustParseAddr(addr)
-	n := &Node{Name: name, Addr: at, first: at, world: w, Keys: newKeys(), makeEngine: engine, newest: map[string]uint32{}, ended: map[ipsec.SAID]time.Time{}}
+	n := &Node{Name: name, Addr: at, first: at, world: w, Keys: newKeys(), makeEngine: engine, newest: map[string]uint32{}, tunnels: map[string]*Tunnel{}, flows: map[ipsec.Flow]*Tunnel{}, bySPI: map[uint64]*hosted{}, ended: map[ipsec.SAID]time.Time{}}
 	n.Plane = newPlane(n)
 	n.Table = connection.NewTable()
 	n.engine = engine(n)
@@ -227,19 +233,31 @@ func (n *Node) start(a connection.StartIKE) {
 
 func (n *Node) host(m ike.Machine) *hosted {
 	if h := n.hosted(m.Serial()); h != nil {
+		n.stepped = append(n.stepped, h)
 		return h
 	}
 	h := &hosted{Machine: m}
-	n.machines = append(n.machines, h)
-	slices.SortStableFunc(n.machines, func(a, b *hosted) int { return int(a.Serial()) - int(b.Serial()) })
+	i, _ := slices.BinarySearchFunc(n.machines, m.Serial(), bySerial)
+	n.machines = slices.Insert(n.machines, i, h)
+	n.bySPI[ourSPI(m)] = h
+	n.stepped = append(n.stepped, h)
 	return h
 }
 
+func bySerial(h *hosted, serial uint32) int { return cmp.Compare(h.Serial(), serial) }
+
+// ourSPI is the SPI that a machine has chosen itself.
+func ourSPI(m ike.Machine) uint64 {
+	i, r := m.SPIs()
+	if m.Initiator() {
+		return i
+	}
+	return r
+}
+
 func (n *Node) hosted(serial uint32) *hosted {
-	for _, h := range n.machines {
-		if h.Serial() == serial {
-			return h
-		}
+	if i, ok := slices.BinarySearchFunc(n.machines, serial, bySerial); ok {
+		return n.machines[i]
 	}
 	return nil
 }
@@ -264,10 +282,11 @@ func (n *Node) received(local, remote netip.AddrPort, msg []byte) {
 // take gives a datagram to whom it is for.
 func (n *Node) take(ev ike.Received) (*hosted, []ike.Action) {
 	if h := n.claimant(ev.Msg); h != nil {
+		n.stepped = append(n.stepped, h)
 		return h, h.Step(n.clock(), ev, nil)
 	}
 	m, actions := n.engine.Unclaimed(n.clock(), ev)
-	if m == nil {
+	if m == nil { // or one that is known repeats its answer
 		return nil, actions
 	}
 	return n.host(m), actions
@@ -279,21 +298,19 @@ func (n *Node) claimant(msg []byte) *hosted {
 	if err != nil {
 		return nil
 	}
-	for _, m := range n.machines {
-		i, r := m.SPIs()
-		ours, theirs := i, h.SPIi
-		if h.FromInitiator() {
-			ours, theirs = r, h.SPIr
-		}
-		if m.Initiator() != h.FromInitiator() && ours == theirs && ours != 0 {
-			return m
-		}
+	spi := h.SPIi
+	if h.FromInitiator() {
+		spi = h.SPIr
+	}
+	if m := n.bySPI[spi]; m != nil && spi != 0 && m.Initiator() != h.FromInitiator() {
+		return m
 	}
 	return nil
 }
 
 // step gives a machine one event and does what follows.
 func (n *Node) step(h *hosted, ev ike.Event) {
+	n.stepped = append(n.stepped, h)
 	n.do(h, h.Step(n.clock(), ev, nil))
 }
 
@@ -331,6 +348,7 @@ func (n *Node) doOne(h *hosted, a ike.Action) {
 	case ike.Done:
 		if h != nil {
 			n.machines = slices.DeleteFunc(n.machines, func(x *hosted) bool { return x == h })
+			delete(n.bySPI, ourSPI(h))
 		}
 	case ike.Report:
 		n.report(h, a)
@@ -406,7 +424,9 @@ func (n *Node) report(h *hosted, r ike.Report) {
 // arm plans the deadlines that have changed.
 func (n *Node) arm() {
 	w := n.world
-	for _, h := range n.machines {
+	changed := n.stepped
+	n.stepped = nil
+	for _, h := range changed {
 		at := h.Deadline()
 		if at.IsZero() || !h.at.IsZero() && h.at.Equal(at) {
 			continue

@@ -112,10 +112,8 @@ const maxLinger = 3 * time.Minute
 // known reports whether another node has the same IKE SA.
 func (w *World) known(n *Node, i, r uint64) bool {
 	for _, x := range w.nodes {
-		for _, h := range x.machines {
-			if hi, hr := h.SPIs(); x != n && hi == i && hr == r {
-				return true
-			}
+		if x != n && x.partner(i, r) {
+			return true
 		}
 	}
 	return false

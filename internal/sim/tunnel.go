@@ -44,6 +44,9 @@ func (w *World) Tunnel(name string, a, b *Node, netA, netB string, edit ...func(
 	t.ConnA = w.define(name, a, b, t.NetA, t.NetB, edit)
 	t.ConnB = w.define(name, b, a, t.NetB, t.NetA, edit)
 	w.tunnels = append(w.tunnels, t)
+	for _, n := range []*Node{a, b} {
+		n.tunnels[name], n.flows[t.flowOf(n)] = t, t
+	}
 	return t
 }
 
@@ -149,7 +152,8 @@ func (n *Node) Crash() {
 	n.Down = true
 	n.world.disturb()
 	n.world.Stats.Crashes++
-	n.machines, n.todo = nil, nil
+	n.machines, n.todo, n.stepped = nil, nil, nil
+	clear(n.bySPI)
 	n.Table = connection.NewTable()
 	n.tableAt = time.Time{}
 	for _, s := range n.Plane.sorted() {
