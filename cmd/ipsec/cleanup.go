@@ -16,8 +16,8 @@ import (
 var virtualName = regexp.MustCompile(`^ipsec[0-9]+$`)
 
 // cleanUp removes what a daemon that crashed has left: its devices, with the
-// routes into them, forwarding if it had turned that on, its rules of the
-// packet filter, and its run-time files. Until then they make sure that nothing
+// routes into them, forwarding if it had turned that on, its proxy ARP, its
+// rules of the packet filter, and its run-time files. Until then they make sure that nothing
 // leaves in the clear.
 func (s *setup) cleanUp() error {
 	h, err := host.Open()
@@ -47,6 +47,9 @@ func (s *setup) cleanUp() error {
 		if err := h.SetSwitch(w, "0"); err != nil {
 			return err
 		}
+	}
+	if err := pluto.RemoveProxies(h, s.at.run); err != nil {
+		return err
 	}
 	if err := removeRules(); err != nil {
 		return err

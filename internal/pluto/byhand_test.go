@@ -469,3 +469,31 @@ func TestScriptByHand(t *testing.T) {
 		})
 	}
 }
+
+// A reload brings up what has come to say auto=manual, with pluto and without;
+// what was taken down by hand stays down.
+func TestReloadManual(t *testing.T) {
+	for _, noIKE := range []bool{true, false} {
+		inBubble(t, func(t *testing.T, p *pair) {
+			p.west.noIKE, p.east.noIKE = noIKE, noIKE
+			hand, second := byHandConn("hand", "auto=manual"), byHandConn("second", "auto=manual", "spi=0x201", "rightsubnet=10.3.0.0/24")
+			p.east.start(setup + hand)
+			p.west.start(setup)
+			reload := func(conf string) {
+				t.Helper()
+				p.west.write(conf)
+				if err := p.west.Reload(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+			}
+			reload(setup + hand)
+			p.carries(t, "after the reload")
+			p.west.did(whack.OpManualDown, whack.Args{Name: "hand"})
+			reload(setup + hand + second)
+			lines := strings.Join(p.west.must(whack.OpSAs, ""), "\n")
+			if strings.Contains(lines, "esp0x200@198.51.100.1") || !strings.Contains(lines, "esp0x201@198.51.100.1") {
+				t.Errorf("without IKE %v:\n%s\n%s", noIKE, lines, p.west.log)
+			}
+		})
+	}
+}

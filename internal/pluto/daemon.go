@@ -198,6 +198,11 @@ func (d *Daemon) startUp() error {
 	if d.o.NameServers != nil {
 		d.resolver = d.o.NameServers(d.devices())
 	}
+	if d.o.RunDir != "" {
+		if err := RemoveProxies(d.o.Host, d.o.RunDir); err != nil {
+			d.log.Error(err.Error())
+		}
+	}
 	if err := d.attachAll(); err != nil {
 		return err
 	}

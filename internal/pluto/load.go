@@ -288,6 +288,7 @@ func (d *Daemon) reload(f *config.File, names map[string]netip.Addr) {
 	d.setRelays()
 	if d.o.NoIKE {
 		d.rescan()
+		d.manualAtReload(old)
 		return
 	}
 	d.loadSecrets()
@@ -303,6 +304,7 @@ func (d *Daemon) reload(f *config.File, names map[string]netip.Addr) {
 			d.reloadOne(f, c)
 		}
 	}
+	d.manualAtReload(old)
 	d.refreshGroups()
 }
 

@@ -148,6 +148,8 @@ func (d *Daemon) cleanUp() {
 	if err := d.o.Host.SetProxies(nil); err != nil {
 		d.log.Error(err.Error())
 	}
+	d.proxies = nil
+	d.rememberProxies()
 	if err := d.o.Plane.SetPolicies(context.Background(), nil); err != nil {
 		d.log.Error(err.Error())
 	}

@@ -148,6 +148,11 @@ func (d *Daemon) manualAtStart() {
 			names = append(names, c.Name)
 		}
 	}
+	d.startManuals(names)
+	d.rerouteByHand()
+}
+
+func (d *Daemon) startManuals(names []string) {
 	for _, name := range names {
 		for r := range slices.Values(d.startManual(name)) {
 			if r.Final && r.Exit != whack.ExitDone {
@@ -155,7 +160,19 @@ func (d *Daemon) manualAtStart() {
 			}
 		}
 	}
-	d.rerouteByHand()
+}
+
+// manualAtReload brings up the connections that say auto=manual now and did not
+// before. Those that did are left as they are, up or taken down: whoever keys by
+// hand decides when.
+func (d *Daemon) manualAtReload(old *config.File) {
+	var names []string
+	for _, c := range d.file.Conns {
+		if was := old.Conn(c.Name); c.Auto == config.AutoManual && (was == nil || was.Auto != config.AutoManual) {
+			names = append(names, c.Name)
+		}
+	}
+	d.startManuals(names)
 }
 
 func (d *Daemon) startManual(name string) []whack.Reply {

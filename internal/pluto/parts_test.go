@@ -13,6 +13,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -242,5 +243,65 @@ func TestNoKeyIsWritten(t *testing.T) {
 				t.Errorf("key %x is in files, log or answers", k)
 			}
 		}
+	}
+}
+
+// What a daemon that was killed still answers for is taken away by the next one,
+// and by the clean-up without one.
+func TestProxiesAfterCrash(t *testing.T) {
+	wa, wb := underlay.NewPair([]netip.Addr{westAddr}, []netip.Addr{eastAddr})
+	west, east := newGateway(t, "west", westAddr, wa), newGateway(t, "east", eastAddr, wb)
+	west.runDir = filepath.Join(t.TempDir(), "run")
+	lan := host.Interface{Name: "eth1", Index: 3, Up: true, MTU: 1500, Addrs: []netip.Prefix{netip.MustParsePrefix("10.2.0.1/16")}}
+	west.machine.Links = append(west.machine.Links, lan)
+	conn := tunnel("net", "auto=add", "leftproxyarp=yes", "rightsubnet=10.2.0.77/32")
+	west.start(setup + conn)
+	east.start(setup + tunnel("net", "auto=add", "rightsubnet=10.2.0.77/32"))
+	defer func() {
+		for _, g := range []*gateway{west, east} {
+			g.stop()
+			g.plane.Close()
+		}
+	}()
+	west.must(whack.OpUp, "net")
+	want := []host.Proxy{{Device: "eth1", Addr: netip.MustParseAddr("10.2.0.77")}}
+	if got := west.machine.Proxies(); !slices.Equal(got, want) {
+		t.Fatalf("up: answers for %v", got)
+	}
+	left, err := os.ReadFile(proxyFile(west.runDir))
+	if err != nil {
+		t.Fatal(err)
+	}
+	west.stop() // an orderly end
+	if _, err := os.Stat(proxyFile(west.runDir)); !errors.Is(err, fs.ErrNotExist) || len(west.machine.Proxies()) != 0 {
+		t.Errorf("after an orderly end: %v, %v", err, west.machine.Proxies())
+	}
+	crashed := func() {
+		t.Helper()
+		if err := os.WriteFile(proxyFile(west.runDir), left, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		west.machine.SetProxies(want)
+	}
+	gone := func(when string) {
+		t.Helper()
+		if _, err := os.Stat(proxyFile(west.runDir)); !errors.Is(err, fs.ErrNotExist) || len(west.machine.Proxies()) != 0 {
+			t.Errorf("%s: %v, %v", when, err, west.machine.Proxies())
+		}
+	}
+	crashed()
+	west.start(setup + conn)
+	gone("after the next start")
+	west.stop()
+	crashed()
+	if err := RemoveProxies(west.machine, west.runDir); err != nil {
+		t.Fatal(err)
+	}
+	gone("after a clean-up")
+	if err := os.WriteFile(proxyFile(west.runDir), []byte("no list"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := RemoveProxies(west.machine, west.runDir); err == nil {
+		t.Error("a broken file is taken")
 	}
 }

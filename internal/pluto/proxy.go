@@ -23,6 +23,7 @@ func (d *Daemon) follow() {
 		return
 	}
 	d.proxies = want
+	d.rememberProxies() // before they stand: a crash between leaves nothing unknown
 	if err := d.o.Host.SetProxies(want); err != nil {
 		d.log.Error(err.Error())
 	}
