@@ -52,6 +52,7 @@ var connKeys = append(oeKeys, []keyword[Conn]{
 		word[ike.PPKUse]{"no", ike.PPKNo, ""}, word[ike.PPKUse]{"never", ike.PPKNo, ""}, word[ike.PPKUse]{"yes", ike.PPKPermit, ""}, word[ike.PPKUse]{"permit", ike.PPKPermit, ""},
 		word[ike.PPKUse]{"propose", ike.PPKPermit, ""}, word[ike.PPKUse]{"insist", ike.PPKInsist, ""})},
 	{name: "ppk-ids", kind: "names joined by commas", doc: "Which preshared keys those may be; nothing: any of the ends.", field: ppkIDs},
+	{name: "session-resumption", kind: "yes or no", def: "no", doc: "IKEv2: take a broken IKE SA up again by a ticket, without authenticating anew (RFC 5723).", field: yesNo(func(c *Conn) *bool { return &c.Resume })},
 	{name: "send-redirect", kind: "yes or no", def: "no", doc: "Send peers of this connection to the gateway of redirect-to= (RFC 5685).", field: yesNo(func(c *Conn) *bool { return &c.SendRedirect })},
 	{name: "redirect-to", kind: "address", doc: "Where send-redirect= sends them.", field: addressField(func(c *Conn) *netip.Addr { return &c.RedirectTo })},
 	{name: "accept-redirect", kind: "yes or no", def: "no", doc: "Go to the gateway that the peer names, which must prove to be the same identity.", field: yesNo(func(c *Conn) *bool { return &c.AcceptRedirect })},

@@ -325,6 +325,7 @@ type Conn struct {
 	PPK         ike.PPKUse // ppk=
 	Childless   ike.Childless
 
+	Resume         bool // session-resumption=
 	SendRedirect   bool
 	RedirectTo     netip.Addr
 	AcceptRedirect bool

@@ -120,6 +120,8 @@ type Conn struct {
 
 	Childless Childless
 
+	Resume bool // RFC 5723: tickets are given, asked for, and used
+
 	// Redirect, RFC 5685. RedirectTo is where peers of this connection are sent.
 	// With AcceptRedirect we go where the peer sends us; RedirectWithin are the
 	// addresses that may be, any if there are none.

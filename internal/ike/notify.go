@@ -55,6 +55,11 @@ const (
 	NotifyMultipleAuthSupported    uint16 = 16404 // RFC 4739
 	NotifyRedirectSupported        uint16 = 16406 // RFC 5685
 	NotifyRedirect                 uint16 = 16407
+	NotifyTicketLTOpaque           uint16 = 16409 // RFC 5723
+	NotifyTicketRequest            uint16 = 16410
+	NotifyTicketAck                uint16 = 16411
+	NotifyTicketNack               uint16 = 16412
+	NotifyTicketOpaque             uint16 = 16413
 	NotifyRedirectedFrom           uint16 = 16408
 	NotifyEAPOnly                  uint16 = 16417 // RFC 5998
 	NotifyChildlessSupported       uint16 = 16418 // RFC 6023

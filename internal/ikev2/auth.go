@@ -42,6 +42,16 @@ func accepts(e *ike.End, methods ...ike.AuthMethod) bool {
 	})
 }
 
+// provenBy is the one of several methods that a connection accepts.
+func provenBy(c *ike.Conn, methods []ike.AuthMethod) ike.AuthMethod {
+	for _, m := range methods {
+		if accepts(&c.Remote, m) {
+			return m
+		}
+	}
+	return ike.AuthNever
+}
+
 func methodNames(methods []ike.AuthMethod) string {
 	var names []string
 	for _, m := range methods {

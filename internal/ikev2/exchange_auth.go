@@ -73,6 +73,7 @@ func (s *step) sendAuth(idi wire.IDi, sig ike.Signature) {
 	}
 	ps = append(ps, s.ppkPayloads()...)
 	ps = append(ps, s.ourToken()...)
+	ps = append(ps, s.wantTicket()...)
 	if c.MOBIKE {
 		ps = append(ps, wire.NewNotify(ike.NotifyMOBIKESupported, nil))
 	}
@@ -109,6 +110,10 @@ func (s *step) authResponse(in inbound) {
 	idr, hasID := in.IDr()
 	if !hasID {
 		s.authFailed(&ike.Failure{Reason: ike.ReasonProtocol, Why: "the peer answered IKE_AUTH without IDr"})
+		return
+	}
+	if s.hs.resume != nil {
+		s.resumedResponse(in, idr, auth)
 		return
 	}
 	c, method := s.conn, methodOf(auth.Method)
@@ -181,6 +186,7 @@ func (s *step) authFailed(why *ike.Failure) {
 
 // initiatorUp is reached when both ends are proven: the Child SA follows.
 func (s *step) initiatorUp(in inbound) {
+	defer s.takeTicket(in.Payloads) // when the clocks of the IKE SA run
 	o, ni, nr := s.hs.offer, s.hs.ni, s.hs.nr
 	s.hs.offer = nil
 	s.takeToken(in.Payloads)
@@ -228,6 +234,10 @@ func (s *step) authRequest(in inbound) {
 		want = idr.ID
 	}
 	auth, hasAuth := in.AUTH()
+	if s.hs.resume != nil {
+		s.resumedRequest(in, idi, auth)
+		return
+	}
 	methods := []ike.AuthMethod{methodOf(auth.Method)}
 	if !hasAuth { // RFC 7296, 2.16
 		methods = eapMethods
@@ -244,6 +254,7 @@ func (s *step) authRequest(in inbound) {
 		return
 	}
 	s.conn, s.remoteID, s.localID = c, peer, c.Local.ID
+	s.saidID, s.peerMethod = idi.ID, provenBy(c, methods)
 	s.hs.ask, s.hs.asked = in, askedOf(in.Payloads)
 	if !hasAuth {
 		s.eapFirst(in, idi)
@@ -383,7 +394,9 @@ func (s *step) responderUp(ps []wire.Payload) {
 	in, ni, nr := s.hs.ask, s.hs.ni, s.hs.nr
 	// RFC 7619, 3: nobody may end the IKE SAs of others who has not said who it is.
 	contact := says(in.Payloads, ike.NotifyInitialContact) && s.remoteID.Kind != ike.IDNULL
+	base := s.conn
 	s.conn = s.instantiate()
+	ps = append(ps, s.giveTicket(in.Payloads, base)...)
 	if s.takeToken(in.Payloads) {
 		ps = append(ps, s.ourToken()...)
 	}

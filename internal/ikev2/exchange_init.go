@@ -22,6 +22,7 @@ type handshake struct {
 	mid               intermediate
 	eap               *eapRun // an end proves itself by EAP
 	ppk               ppkRun
+	resume            *resumption
 	redirectable      bool // the initiator goes where we send it
 	childless         bool // IKE_AUTH may come without a Child SA; as initiator, ours does
 
@@ -58,6 +59,13 @@ func (s *step) initiate(ev ike.Initiate) {
 	}
 	s.hs.ni = s.random(nonceLen)
 	s.hs.nat = s.natNotifies(0)
+	if !s.startResume() {
+		s.begin()
+	}
+}
+
+// begin is the full exchange.
+func (s *step) begin() {
 	s.enter(stateKeyI)
 	s.makeInitKey(s.conn.IKE[0].KE[0])
 }
@@ -129,6 +137,10 @@ func (s *step) receiveInitResponse(in inbound) {
 		s.initRefused(n)
 		return
 	}
+	if in.Exchange == ike.Resume {
+		s.resumeResponse(in, m.Payloads)
+		return
+	}
 	if s.redirectedInit(m.Payloads) || in.SPIr == 0 {
 		return
 	}
@@ -143,6 +155,10 @@ func (s *step) useCookie(cookie []byte) {
 	}
 	hs.cookies++
 	hs.cookie = clone(cookie)
+	if hs.resume != nil {
+		s.sendResume()
+		return
+	}
 	s.sendInit()
 }
 

@@ -22,6 +22,7 @@ type Gate struct {
 	cfg     *Config
 	limits  Limits
 	cookies cookieJar
+	tickets ticketJar
 	errors  ike.Bucket
 	notes   ike.Bucket
 	bySrc   map[netip.Prefix]int // half-open IKE SAs of a source
@@ -46,7 +47,7 @@ func NewGate(cfg *Config, limits Limits) *Gate {
 		cfg: cfg, limits: limits.withDefaults(), order: list.New(),
 		bySrc: make(map[netip.Prefix]int), byMsg: make(map[[sha256.Size]byte]*list.Element),
 		bySA: make(map[*SA]*list.Element), failed: make(map[netip.Addr]*ike.Bucket),
-		cookies: cookieJar{rand: cfg.Rand},
+		cookies: cookieJar{rand: cfg.Rand}, tickets: ticketJar{rand: cfg.Rand},
 	}
 }
 
@@ -63,7 +64,7 @@ func (g *Gate) Receive(now time.Time, m ike.Received, out []ike.Action) (ike.Mac
 	if h.Major > ike.Version2 {
 		return nil, g.badVersion(now, h, m, out)
 	}
-	if h.Major == ike.Version2 && h.Exchange != ike.SAInit {
+	if h.Major == ike.Version2 && h.Exchange != ike.SAInit && h.Exchange != ike.Resume {
 		return nil, g.lostSA(now, h, m, out)
 	}
 	if h.Major != ike.Version2 || h.MessageID != 0 || h.SPIr != 0 || !h.FromInitiator() {
@@ -153,6 +154,9 @@ func (g *Gate) admit(now time.Time, in inbound, digest [sha256.Size]byte, out []
 	if !proven && (g.order.Len() >= g.limits.HalfOpen || mine >= g.limits.PerSource) {
 		return nil, g.askCookie(now, in, out)
 	}
+	if in.Exchange == ike.Resume {
+		return g.resume(now, in, digest, src, out)
+	}
 	conns := g.cfg.PAD.Between(in.local.Addr(), in.remote.Addr())
 	if p, ok := g.cfg.PAD.(ike.Strangers); ok && len(conns) == 0 && p.Silent(in.local.Addr(), in.remote.Addr()) {
 		return nil, out
@@ -186,15 +190,20 @@ func (g *Gate) admit(now time.Time, in inbound, digest [sha256.Size]byte, out []
 // open makes the machine of a new responder and lets it begin.
 func (g *Gate) open(now time.Time, gr *greeting, digest [sha256.Size]byte, src netip.Prefix, out []ike.Action) (ike.Machine, []ike.Action) {
 	s := newResponder(g.cfg, gr)
+	until := g.enter(s, digest, src, now)
+	st := &step{SA: s, now: now, out: out}
+	st.answerInit(gr, until)
+	return s, st.out
+}
+
+// enter counts a half-open IKE SA, and returns until when it may be that.
+func (g *Gate) enter(s *SA, digest [sha256.Size]byte, src netip.Prefix, now time.Time) time.Time {
 	a := &arrival{sa: s, digest: digest, src: src, until: now.Add(g.limits.HalfOpenLife)}
 	e := g.order.PushBack(a)
 	g.byMsg[digest], g.bySA[s] = e, e
 	g.bySrc[src]++
 	s.gate = g
-
-	st := &step{SA: s, now: now, out: out}
-	st.answerInit(gr, a.until)
-	return s, st.out
+	return a.until
 }
 
 // release forgets a half-open IKE SA that is none any more.

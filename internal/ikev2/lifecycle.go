@@ -173,6 +173,7 @@ func (s *step) delete(ev ike.Delete) {
 			s.deleteWanted = true // the peer may move everything to the successor meanwhile
 			return
 		}
+		s.cfg.tickets.drop(s.conn)
 		s.close(nil)
 	case stateAuthI: // the peer may hold this IKE SA for established
 		s.failed(deleted)

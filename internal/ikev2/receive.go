@@ -49,7 +49,7 @@ func (s *SA) mine(h ike.Header) bool {
 	if h.SPIi != s.spiI || h.FromInitiator() == s.first {
 		return false
 	}
-	return h.SPIr == s.spiR || h.Exchange == ike.SAInit
+	return h.SPIr == s.spiR || h.Exchange == ike.SAInit || h.Exchange == ike.Resume
 }
 
 func (s *step) receiveRequest(in inbound) {

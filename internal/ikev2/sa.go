@@ -28,7 +28,8 @@ type Config struct {
 	Authorities func(*ike.Conn) (hashes []byte, ok bool)
 	// Tokens makes the tokens by which peers know at once that we have lost
 	// their IKE SAs, RFC 6290. The zero value makes none.
-	Tokens TokenSecret
+	Tokens  TokenSecret
+	tickets ticketBox // of gateways, to be used by the next IKE SA with each
 	// RedirectTo is where everybody who calls is sent, if he goes (RFC 5685).
 	RedirectTo netip.Addr
 	// Pool gives addresses to peers of connections with FromPool. Nil gives
@@ -47,16 +48,18 @@ type SA struct {
 	spiI, spiR          uint64
 	local, remote       netip.AddrPort
 	localID, remoteID   ike.ID
-	peerCerts           [][]byte // the chain that proved the peer, in DER
-	stranger            stranger // of an IKE SA with one
-	natPeerKnows        bool     // the peer does NAT detection
-	natLocal, natRemote bool     // a NAT is before us, before the peer
-	encap               bool     // ESP goes in UDP
-	mobike              bool     // both ends know RFC 4555
-	virtual             Lease    // what the Configuration payload has settled
-	leased              bool     // we gave it, and must take it back
-	seenAs              []byte   // NAT_DETECTION_DESTINATION_IP as the peer had it last; see watchesPath
-	began               bool     // we began the first IKE SA of those that replaced each other
+	saidID              ike.ID         // what the peer called itself; EAP may have proven another name
+	peerMethod          ike.AuthMethod // by which the peer has proven itself, at the responder
+	peerCerts           [][]byte       // the chain that proved the peer, in DER
+	stranger            stranger       // of an IKE SA with one
+	natPeerKnows        bool           // the peer does NAT detection
+	natLocal, natRemote bool           // a NAT is before us, before the peer
+	encap               bool           // ESP goes in UDP
+	mobike              bool           // both ends know RFC 4555
+	virtual             Lease          // what the Configuration payload has settled
+	leased              bool           // we gave it, and must take it back
+	seenAs              []byte         // NAT_DETECTION_DESTINATION_IP as the peer had it last; see watchesPath
+	began               bool           // we began the first IKE SA of those that replaced each other
 	lastMoved           time.Time
 	chosen              suite.Chosen
 	keys                ikeKeys

@@ -140,6 +140,10 @@ func (s *step) silence() {
 	s.win.pending = nil
 	switch s.state {
 	case stateInitI:
+		if s.hs.resume != nil {
+			s.fullInstead("the peer does not answer to our ticket")
+			return
+		}
 		why := s.hs.refused
 		if why == nil {
 			why = &ike.Failure{Reason: ike.ReasonSilent, Why: "max number of retransmissions reached " + p.state + ".  No response (or no acceptable response) to our first IKE message"}

@@ -74,6 +74,9 @@ var (
 	// HDR, SK {KEr(n), [N(ADDITIONAL_KEY_EXCHANGE)]}, RFC 9370, 2.2.4
 	followUpShape = shape{{ike.PayloadKE, 1, 1, syntax}}
 
+	// HDR, [N(COOKIE),] Ni, N(TICKET_OPAQUE) --> <-- HDR, Nr, RFC 5723, 4.3.2
+	resumeShape = shape{{ike.PayloadNonce, 1, 1, syntax}}
+
 	// HDR, SK {[N,] [D,] [CP,] ...}
 	infoShape = shape{{ike.PayloadCP, 0, 1, syntax}}
 )
@@ -105,6 +108,8 @@ func shapeOf(h ike.Header, ps Payloads) (shape, bool) {
 	switch h.Exchange {
 	case ike.SAInit:
 		return initShape, true
+	case ike.Resume:
+		return resumeShape, true
 	case ike.Auth:
 		switch {
 		case h.MessageID > 1 && ps.count(ike.PayloadIDi)+ps.count(ike.PayloadIDr) == 0:
@@ -132,7 +137,7 @@ func (ps Payloads) refusal() bool {
 	if _, ok := ps.Failure(); ok {
 		return true
 	}
-	for _, kind := range []uint16{ike.NotifyCookie, ike.NotifyRedirect} { // RFC 5685, 3
+	for _, kind := range []uint16{ike.NotifyCookie, ike.NotifyRedirect, ike.NotifyTicketNack} { // RFC 5685, 3; RFC 5723, 4.3.2
 		if _, ok := ps.Notify(kind); ok {
 			return true
 		}
