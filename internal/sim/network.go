@@ -118,7 +118,9 @@ func (n *Network) sendIKE(from, to netip.AddrPort, msg []byte) {
 	where := fmt.Sprintf("ike %s %s", l.from, l.to)
 	w.Stats.Sent++
 	w.traffic.sent(w, l, msg)
-	n.record.add(l, from, to, msg)
+	if w.byAddr[l.from] != nil && w.byAddr[l.to] != nil {
+		n.record.add(l, from, to, msg)
+	}
 	if n.cut[l] || w.left(from.Addr()) || w.byAddr[to.Addr()] == nil && w.natAt(to.Addr()) == nil {
 		w.Stats.Blocked++
 		w.Trace.datagram(from, to, msg, "cut", 0)

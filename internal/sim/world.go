@@ -167,3 +167,7 @@ func (w *World) forget() {
 	}
 	clear(w.chance.used)
 }
+
+// forgetStrangers drops what is remembered of addresses that have proven
+// nothing.
+func (w *World) forgetStrangers() { w.ledger.proof = map[stranger]*balance{} }
