@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 
 	"cygnet/internal/config"
 	"cygnet/internal/oe"
@@ -40,8 +41,12 @@ func (o *verifyOrder) reachable(ctx context.Context, show func(finding)) (bool, 
 	if !fine {
 		return false, nil
 	}
+	public, private := ownAddresses()
 	for _, gw := range gateways {
-		if o.dnsOnly || c.ok(answersIKE(ctx, netip.AddrPortFrom(gw, ikePort)), fmt.Sprintf("Gateway %s answers IKE on udp %d", gw, ikePort), verdictFailed) {
+		// Nobody reaches pluto from its own machine: its sockets are bound to the
+		// devices that it guards.
+		here := slices.Contains(append(public, private...), gw)
+		if o.dnsOnly || here || c.ok(answersIKE(ctx, netip.AddrPortFrom(gw, ikePort)), fmt.Sprintf("Gateway %s answers IKE on udp %d", gw, ikePort), verdictFailed) {
 			c.note(fmt.Sprintf("%s can be reached opportunistically through %s", subject, gw))
 			return true, nil
 		}
