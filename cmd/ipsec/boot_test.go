@@ -49,6 +49,57 @@ func TestSyslogLabels(t *testing.T) {
 	}
 }
 
+// --showonly prints the work of a start as commands that exist, and does nothing.
+func TestSetupShow(t *testing.T) {
+	conf := gateway(t)
+	key := "\n\tspi=0x2%02d\n\tesp=aes128-sha1\n\tespenckey=0x000102030405060708090a0b0c0d0e0f\n\tespauthkey=0x000102030405060708090a0b0c0d0e0f10111213\n"
+	ends := "\n\tleft=192.0.2.1\n\tright=198.51.100.1\n\tauthby=secret"
+	text := "version 2\nconfig setup\n\tinterfaces=\"ipsec0=eth0 ipsec1=ppp0\"\n\tforwardcontrol=yes\n\tprepluto=\"mount /keys\"\n\tmanualstart=\"b\"\n" +
+		"conn a" + ends + fmt.Sprintf(key, 1) + "\tauto=manual\nconn b" + ends + fmt.Sprintf(key, 2) +
+		"conn c" + ends + "\n\tauto=add\nconn d" + ends + "\n\tauto=route\nconn e" + ends + "\n\tauto=start\nconn f" + ends + "\n\tauto=ignore\n"
+	if err := os.WriteFile(filepath.Join(conf, "ipsec.conf"), []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	want := `	mount /keys
+	ipsec pluto --background
+	ipsec tncfg --attach --virtual ipsec0 --physical eth0
+	ipsec tncfg --attach --virtual ipsec1 --physical ppp0
+	sysctl net.ipv4.ip_forward=1
+	ipsec manual --up b
+	ipsec manual --up a
+	ipsec auto --add c
+	ipsec auto --add d
+	ipsec auto --add e
+	ipsec auto --ready
+	ipsec auto --route d
+	ipsec auto --route e
+	ipsec auto --asynchronous --up e
+`
+	for _, op := range []string{"start", "restart", "--start"} {
+		if r := runIpsec(t, "setup", "--showonly", op); r.code != 0 || r.out != want || r.err != "" {
+			t.Errorf("%s: exit %d\n%s%s", op, r.code, r.out, r.err)
+		}
+	}
+	stop := runIpsec(t, "setup", "--showonly", "stop")
+	if stop.code != 0 || !strings.Contains(stop.out, "\tipsec whack --shutdown\n") || !strings.Contains(stop.out, "--detach --virtual ipsec1") {
+		t.Errorf("stop: exit %d\n%s", stop.code, stop.out)
+	}
+	root := newRoot()
+	for line := range strings.Lines(want + stop.out) {
+		if line = strings.TrimSpace(line); strings.HasPrefix(line, "ipsec ") {
+			if why := exists(root, line); why != "" {
+				t.Errorf("%s: %s", line, why)
+			}
+		}
+	}
+	if r := runIpsec(t, "setup", "--show", "status"); r.code != 2 {
+		t.Errorf("with status: exit %d", r.code)
+	}
+	if r := runIpsec(t, "setup", "status"); r.code != 3 {
+		t.Errorf("something was started: exit %d %s", r.code, r.out)
+	}
+}
+
 // R12.9: no core dumps, and no looking into our memory; with dumpdir= they go
 // there; and one that does not exist is said and ignored. Limits belong to the
 // process, so each case is a process of its own.

@@ -32,15 +32,17 @@ var setupOperations = []string{"start", "stop", "restart", "force-reload", "stat
 
 func newSetup() *cobra.Command {
 	c := &cobra.Command{
-		Use:   "setup start|stop|restart|status",
+		Use:   "setup [--show|--showonly] start|stop|restart|status",
 		Short: "Start and stop the whole system, as at boot",
 		Long: `setup starts the key daemon in the background, with everything that auto= asks
 for, or stops it and removes its devices, routes and firewall rules.`,
 		ValidArgs: setupOperations,
 		Args:      cobra.MaximumNArgs(1),
 	}
-	var asJSON bool
+	var asJSON, show, only bool
 	c.Flags().BoolVar(&asJSON, "json", false, "with status: print JSON")
+	c.Flags().BoolVar(&show, "show", false, "print the actions as well")
+	c.Flags().BoolVar(&only, "showonly", false, "print the actions and do nothing")
 	for _, op := range setupOperations {
 		c.Flags().Bool(op, false, "the same as the word "+op)
 		c.Flags().MarkHidden(op)
@@ -52,11 +54,20 @@ for, or stops it and removes its devices, routes and firewall rules.`,
 		}
 		at := where()
 		s := &setup{ctx: cmd.Context(), at: at, conf: &config.Load(at.conf).Setup, out: cmd.OutOrStdout(), diag: cmd.ErrOrStderr()}
-		if op == "status" {
+		switch {
+		case op == "status" && (show || only):
+			return fail(whack.ExitUsage, "status does nothing that --show could print")
+		case op == "status":
 			return s.status(asJSON)
+		case only:
+			s.show(op, config.Load(at.conf))
+			return nil
 		}
 		if os.Geteuid() != 0 {
 			return fail(whack.ExitPermission, "permission denied (must be superuser)")
+		}
+		if show {
+			s.show(op, config.Load(at.conf))
 		}
 		switch op {
 		case "start":
