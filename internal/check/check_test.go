@@ -104,6 +104,7 @@ func TestNoSecretIsTold(t *testing.T) {
 	}
 }
 
+// adversary.md CFG-14.
 func TestEntropy(t *testing.T) {
 	for _, c := range []struct {
 		secret    string
@@ -143,6 +144,7 @@ func TestApply(t *testing.T) {
 }
 
 // What our own documents show as a secret is refused (R7.7, FW006).
+// adversary.md CFG-14.
 func TestDocumentedSecretsAreRefused(t *testing.T) {
 	quoted := regexp.MustCompile(`PSK "([^"$…]+)"`)
 	found := 0

@@ -68,6 +68,7 @@ var sameModel = cmp.Options{
 	cmp.AllowUnexported(End{}, source{}),
 }
 
+// adversary.md CFG-19.
 func TestRoundTrip(t *testing.T) {
 	names, err := filepath.Glob("testdata/conf/*.txt")
 	if err != nil || len(names) < 20 {

@@ -89,6 +89,7 @@ func TestOrient(t *testing.T) {
 	}
 }
 
+// adversary.md CFG-16.
 func TestOrientErrors(t *testing.T) {
 	facts := westFacts()
 	facts.Ours = append(facts.Ours, Address{Addr: east, Virtual: "ipsec1", Physical: "eth1"})

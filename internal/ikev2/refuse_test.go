@@ -40,6 +40,7 @@ func id(text string) ike.ID {
 }
 
 // Every way in which two ends do not get together, and what each says of it.
+// adversary.md V2S-23.
 func TestRefusals(t *testing.T) {
 	conn := func(n *node) *ike.Conn { return n.conns[0] }
 	only := func(c *ike.Conn, list *[]suite.Proposal, encr string) {
@@ -220,6 +221,7 @@ func TestSiblings(t *testing.T) {
 
 // Narrowing, RFC 7296, 2.9: the responder takes the part it may, and the packet
 // that asked for the SA is inside.
+// adversary.md V2S-24.
 func TestNarrowing(t *testing.T) {
 	p := newPair(t, 1)
 	all := []ipsec.TS{ipsec.TSOf(netip.MustParsePrefix("0.0.0.0/0"), 0, ipsec.Ports{})}
@@ -263,6 +265,7 @@ func TestNarrowing(t *testing.T) {
 }
 
 // Transport mode, RFC 7296, 1.3.1: both must want it.
+// adversary.md V2S-27.
 func TestTransportMode(t *testing.T) {
 	host := func(c *ike.Conn, m ipsec.Mode) {
 		c.Mode = m

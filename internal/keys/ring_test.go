@@ -93,6 +93,7 @@ func instance(t testing.TB, local, remote, addr string) *ike.Conn {
 
 // freeswan.md 3.4 and 8.3 item 13.
 // R9.2, R9.6: a line of its own wins, and names tell road warriors apart.
+// adversary.md CFG-15.
 func TestPSK(t *testing.T) {
 	e1, e2, e3 := psk(a+" "+b, "1"), psk(a+" %any", "2"), psk("", "3")
 	alice, bob := psk("@gw @alice", "for alice"), psk("@gw @bob", "for bob")

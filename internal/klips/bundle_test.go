@@ -385,6 +385,7 @@ func TestBomb(t *testing.T) {
 
 // TestUncompressed: of a bundle with IPComp what shrinks goes compressed, the
 // rest as if IPComp were not there, and `ipsec spi` can tell how well it works.
+// adversary.md ESP-27.
 func TestUncompressed(t *testing.T) {
 	g := newLab(t, Options{})
 	s := stack{setup{outer: outer4, inner: nets(inner4, 24), mode: ipsec.Tunnel}, []part{partTun, partComp, partAES}, true}

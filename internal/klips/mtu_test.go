@@ -273,6 +273,7 @@ func TestFragmentOptions(t *testing.T) {
 }
 
 // TestECN: RFC 6040 with hidetos=no.
+// adversary.md ESP-35.
 func TestECN(t *testing.T) {
 	for _, x := range []struct{ inner, outer, want uint8 }{{1, 3, 3}, {2, 3, 3}, {3, 3, 3}, {2, 2, 2}, {0xb8 | 2, 3, 0xb8 | 3}, {1, 0, 1}} {
 		for _, v6 := range []bool{false, true} {

@@ -356,6 +356,7 @@ func TestNamespacesPathMTU(t *testing.T) {
 // TestNamespacesFailClosed: a plain route beside the one into ipsec0 would
 // carry the packets in clear. They do not leave without an SA, nor after the
 // plane is gone as if killed, as long as the persistent device is there.
+// adversary.md CRS-02, CRS-05.
 func TestNamespacesFailClosed(t *testing.T) {
 	s := newSites(t)
 	s[0].do(t, func() error {

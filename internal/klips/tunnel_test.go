@@ -95,6 +95,7 @@ func TestWire(t *testing.T) {
 
 // TestRefused: what a peer that holds the keys must not be able to do, and
 // what one that does not hold them tries.
+// adversary.md ESP-02, ESP-03, ESP-21, ESP-28.
 func TestRefused(t *testing.T) {
 	s := tunnel4()
 	s.encap = true
@@ -297,6 +298,7 @@ func TestSameKeysGoOn(t *testing.T) {
 }
 
 // TestRubbish: what is no IP packet is dropped, from the TUN as from the peer.
+// adversary.md ESP-22.
 func TestRubbish(t *testing.T) {
 	g := newLab(t, Options{})
 	connect(t, g, tunnel4())

@@ -102,6 +102,7 @@ func live(t *testing.T, conf string) (d *Daemon, dir string) {
 	return d, dir
 }
 
+// adversary.md CRS-07.
 func TestLock(t *testing.T) {
 	_, dir := live(t, setup)
 	plane := &memPlane{Plane: klips.New(klips.Options{})}
@@ -199,6 +200,7 @@ func TestSystemd(t *testing.T) {
 
 // R4.6: after a run, nothing that the daemon has written, logged or answered
 // holds a session key, as octets or as text.
+// adversary.md CTL-13.
 func TestNoKeyIsWritten(t *testing.T) {
 	wa, wb := underlay.NewPair([]netip.Addr{westAddr}, []netip.Addr{eastAddr})
 	dir := t.TempDir()

@@ -250,6 +250,7 @@ func TestStopIsQuick(t *testing.T) {
 
 // What a daemon that died has left routed stays covered by its successor, also
 // if nothing in the configuration says so.
+// adversary.md CRS-03.
 func TestAfterCrash(t *testing.T) {
 	inBubble(t, func(t *testing.T, p *pair) {
 		left := []host.Route{{Prefix: netip.MustParsePrefix("10.2.0.0/24"), Device: "ipsec0"}}
@@ -302,6 +303,7 @@ func TestLongRun(t *testing.T) {
 }
 
 // Reload: what did not change goes on, the rest follows.
+// adversary.md CFG-06.
 func TestReload(t *testing.T) {
 	inBubble(t, func(t *testing.T, p *pair) {
 		other := func(auto string) string { return tunnel("other", "rightsubnet=10.3.0.0/24", auto) }
@@ -329,6 +331,7 @@ func TestReload(t *testing.T) {
 
 // Our address goes and comes back. With MOBIKE the SAs wait for it, without
 // they end; either way nothing leaves meanwhile.
+// adversary.md CRS-15.
 func TestAddressChanges(t *testing.T) {
 	for _, c := range []struct{ mobike, meanwhile string }{{"no", "%drop"}, {"yes", "tun0x1002@198.51.100.1"}} {
 		inBubble(t, func(t *testing.T, p *pair) {
@@ -387,6 +390,7 @@ func TestInterfaces(t *testing.T) {
 
 // R19.1, R19.7, R12.4: a device that is absent or has no address is waited for,
 // and attached when it comes; a tunnel over another device notices nothing.
+// adversary.md CRS-15, NET-12.
 func TestInterfacesComeAndGo(t *testing.T) {
 	inBubble(t, func(t *testing.T, p *pair) {
 		p.west.start("version 2.0\nconfig setup\n\tinterfaces=\"ipsec0=eth0 ipsec1=eth1\"\n" + tunnel("net", "auto=add"))

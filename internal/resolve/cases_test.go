@@ -164,6 +164,7 @@ func TestC01C02NoRecord(t *testing.T) {
 
 // C03, C04, C05: forged records, a wrong DS, expired and missing signatures:
 // bogus, and no key comes of it.
+// adversary.md OE-03.
 func TestC03C04C05Bogus(t *testing.T) {
 	ways(t, func(t *testing.T, w way) {
 		for _, addr := range []string{"198.18.2.10", "198.18.2.11", "198.18.1.10", "198.18.3.10", "198.18.6.10", "198.18.6.23"} {
@@ -177,6 +178,7 @@ func TestC03C04C05Bogus(t *testing.T) {
 }
 
 // C06: a zone that is provably unsigned.
+// adversary.md OE-01, OE-03.
 func TestC06Insecure(t *testing.T) {
 	ways(t, func(t *testing.T, w way) {
 		w.want(t, "198.18.8.10", oe.Options{}, oe.CauseInsecure)
@@ -189,6 +191,7 @@ func TestC06Insecure(t *testing.T) {
 }
 
 // C07: an insecure record may only delegate to its own address.
+// adversary.md OE-06.
 func TestC07ForeignGateway(t *testing.T) {
 	ways(t, func(t *testing.T, w way) {
 		if f := w.want(t, "198.18.8.10", oe.Options{AcceptInsecure: true}, oe.CauseInsecure); !strings.Contains(f.Why, "names another gateway") {
@@ -198,6 +201,7 @@ func TestC07ForeignGateway(t *testing.T) {
 }
 
 // C08: a dead server. The deadline is the inquiry's, whatever it is.
+// adversary.md OE-08.
 func TestC08DeadServer(t *testing.T) {
 	ways(t, func(t *testing.T, w way) {
 		if f := w.within(t, "198.18.4.10", legacy, 100*time.Millisecond); f.Cause != oe.CauseDNS || f.Why == "" {
@@ -270,6 +274,7 @@ func TestC12Chains(t *testing.T) {
 
 // C13, C15: hostile records are ignored or malformed, and none of their
 // gateways is offered.
+// adversary.md OE-07.
 func TestC13C15HostileRecords(t *testing.T) {
 	ways(t, func(t *testing.T, w way) {
 		for host, want := range map[int]oe.Cause{
@@ -293,6 +298,7 @@ func TestC14Flood(t *testing.T) {
 }
 
 // C16: a resolver that does not validate: no keys, and it is said.
+// adversary.md OE-02.
 func TestC16ResolverDoesNotValidate(t *testing.T) {
 	_, at := serve(t, dnslab.Options{})
 	r := open(t, Options{Servers: []netip.AddrPort{at}})
@@ -314,6 +320,7 @@ func (e elsewhere) DialContext(ctx context.Context, network, _ string) (net.Conn
 
 // C17: a resolver elsewhere sets AD. It is ignored, unless the resolver is
 // declared trusted.
+// adversary.md OE-02.
 func TestC17RemoteResolver(t *testing.T) {
 	_, at := serve(t, dnslab.Options{Validates: true})
 	for trust, want := range map[bool]oe.Security{false: oe.Insecure, true: oe.Secure} {
@@ -347,6 +354,7 @@ func TestC19FlappingKey(t *testing.T) {
 
 // C20, C21, R15.6: a rollover has both keys in the answer; what is removed is
 // gone when the TTL is over, and what is added is found when the negative one is.
+// adversary.md OE-05, OE-15.
 func TestC20C21R15_6ChangesArriveWithTheTTL(t *testing.T) {
 	ways(t, func(t *testing.T, w way) {
 		if f := w.want(t, "192.0.2.25", oe.Options{}, oe.CauseNone); len(f.Offers) != 2 {
@@ -374,6 +382,7 @@ func TestC20C21R15_6ChangesArriveWithTheTTL(t *testing.T) {
 
 // C22: queries leave by the sockets that the daemon gives, which no policy
 // applies to.
+// adversary.md OE-17.
 func TestC22SocketsOfTheDaemon(t *testing.T) {
 	_, at := serve(t, dnslab.Options{Validates: true})
 	refused := errors.New("no such socket")
@@ -426,6 +435,7 @@ func forger(t *testing.T, truth netip.AddrPort) netip.AddrPort {
 
 // C23: forged datagrams with a wrong ID or question are passed over, and the
 // right answer is used.
+// adversary.md OE-04.
 func TestC23ForgedDatagrams(t *testing.T) {
 	_, at := serve(t, dnslab.Options{Validates: true})
 	r := open(t, Options{Servers: []netip.AddrPort{forger(t, at)}})
@@ -435,6 +445,7 @@ func TestC23ForgedDatagrams(t *testing.T) {
 }
 
 // C24: a TTL of 0 is used once, one of 68 years for a day.
+// adversary.md OE-05.
 func TestC24ExtremeTTLs(t *testing.T) {
 	ways(t, func(t *testing.T, w way) {
 		for range 2 {

@@ -238,6 +238,7 @@ type broken struct{}
 
 func (broken) Read([]byte) (int, error) { return 0, errors.New("no entropy") }
 
+// adversary.md CRY-25.
 func TestBrokenReaders(t *testing.T) {
 	for _, k := range KEs() {
 		for name, r := range map[string]io.Reader{"broken": broken{}, "short": bytes.NewReader(make([]byte, 3))} {

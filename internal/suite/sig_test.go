@@ -15,6 +15,7 @@ import (
 
 // Signatures made by OpenSSL. Names that begin with "bad:" must be refused
 // under every policy, "sha1:" and "short:" under the zero one.
+// adversary.md CRY-10, CRY-11, CRY-12, CRY-13.
 func TestVerifyForeignSignatures(t *testing.T) {
 	lax := SignaturePolicy{SHA1: true, ShortRSA: true}
 	good := 0
