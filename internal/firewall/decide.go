@@ -1,6 +1,7 @@
 package firewall
 
 import (
+	"iter"
 	"net/netip"
 
 	"github.com/gaissmai/bart"
@@ -50,27 +51,17 @@ func layers(list []box) []layer {
 	var out []layer
 	var placed []int // the layer of each box in kept
 	var kept []box
-	var bySrc bart.Table[[]int] // indices in kept
+	var index pairs
 	for _, b := range list {
 		at, reachable := 0, true
-		consider := func(earlier []int) {
-			for _, i := range earlier {
-				if !kept[i].overlaps(b) {
-					continue
-				}
-				if kept[i].covers(b) {
-					reachable = false
-				}
-				at = max(at, placed[i]+1)
+		for i := range index.near(b) {
+			if !kept[i].overlaps(b) {
+				continue
 			}
-		}
-		for _, earlier := range bySrc.Supernets(b.Src) { // includes b.Src itself
-			consider(earlier)
-		}
-		for p, earlier := range bySrc.Subnets(b.Src) {
-			if p != b.Src {
-				consider(earlier)
+			if kept[i].covers(b) {
+				reachable = false
 			}
+			at = max(at, placed[i]+1)
 		}
 		if !reachable {
 			continue
@@ -82,10 +73,57 @@ func layers(list []box) []layer {
 			out = append(out, layer{shape: b.shape()})
 		}
 		out[at].boxes = append(out[at].boxes, b)
-		bySrc.Modify(b.Src, func(list []int, _ bool) ([]int, bool) { return append(list, len(kept)), false })
+		index.add(b, len(kept))
 		kept, placed = append(kept, b), append(placed, at)
 	}
 	return out
+}
+
+// pairs finds boxes by their two prefixes. Policy groups have thousands of
+// destinations for one source, road warriors the other way round.
+type pairs struct {
+	bySrc bart.Table[*bart.Table[[]int]]
+}
+
+func (x *pairs) add(b box, n int) {
+	byDst, ok := x.bySrc.Get(b.Src)
+	if !ok {
+		byDst = new(bart.Table[[]int])
+		x.bySrc.Insert(b.Src, byDst)
+	}
+	byDst.Modify(b.Dst, func(list []int, _ bool) ([]int, bool) { return append(list, n), false })
+}
+
+// near yields the boxes whose prefixes overlap those of b.
+func (x *pairs) near(b box) iter.Seq[int] {
+	return func(yield func(int) bool) {
+		for byDst := range overlapping(&x.bySrc, b.Src) {
+			for list := range overlapping(byDst, b.Dst) {
+				for _, n := range list {
+					if !yield(n) {
+						return
+					}
+				}
+			}
+		}
+	}
+}
+
+// overlapping yields what a table has for the prefixes that cover p, for p and
+// for those in p.
+func overlapping[V any](t *bart.Table[V], p netip.Prefix) iter.Seq[V] {
+	return func(yield func(V) bool) {
+		for _, v := range t.Supernets(p) { // includes p itself
+			if !yield(v) {
+				return
+			}
+		}
+		for q, v := range t.Subnets(p) {
+			if q != p && !yield(v) {
+				return
+			}
+		}
+	}
 }
 
 // overlaps reports whether a packet may match both.

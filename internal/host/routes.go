@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"slices"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -28,9 +27,14 @@ func (h *Linux) SetRoutes(want []Route, devices []string) error {
 	if err != nil {
 		return err
 	}
+	there, wanted := map[Route]bool{}, map[slot]bool{}
+	for _, i := range have {
+		there[i.Route] = true
+	}
 	var errs []error
 	for _, r := range want {
-		if slices.ContainsFunc(have, func(i installed) bool { return i.Route == r }) {
+		wanted[slotOf(r)] = true
+		if there[r] {
 			continue
 		}
 		if err := h.put(r, index, Protocol); err != nil {
@@ -38,7 +42,7 @@ func (h *Linux) SetRoutes(want []Route, devices []string) error {
 		}
 	}
 	for _, i := range have {
-		if slices.ContainsFunc(want, func(r Route) bool { return same(r, i.Route) }) {
+		if wanted[slotOf(i.Route)] {
 			continue // wanted, or replaced in place by what is
 		}
 		if err := h.nl.RouteDel(&i.raw); err != nil && !errors.Is(err, unix.ESRCH) {
@@ -69,8 +73,13 @@ func (h *Linux) indexes(devices []string) map[string]int {
 	return index
 }
 
-// same reports whether the kernel keeps only one of the two routes.
-func same(a, b Route) bool { return a.Prefix == b.Prefix && a.Metric == b.Metric }
+// slot is what the kernel keeps only one route of.
+type slot struct {
+	prefix netip.Prefix
+	metric int
+}
+
+func slotOf(r Route) slot { return slot{r.Prefix, r.Metric} }
 
 // ours lists our routes through our devices.
 func (h *Linux) ours(index map[string]int) ([]installed, error) {

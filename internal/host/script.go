@@ -90,7 +90,7 @@ func (f *Fake) PutRoute(r Route) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for _, half := range halves([]Route{r}) {
-		f.routes = slices.DeleteFunc(f.routes, func(have Route) bool { return same(have, half) })
+		f.routes = slices.DeleteFunc(f.routes, func(have Route) bool { return slotOf(have) == slotOf(half) })
 		f.routes = append(f.routes, half)
 	}
 	return nil
