@@ -7,24 +7,20 @@ import (
 	"strings"
 )
 
-// Page writes docs/requirements.md.
-func Page(d *Data, found []Evidence) []byte {
+// Page writes the page.
+func (c *Catalogue) Page(d *Data, found []Evidence) []byte {
 	var b strings.Builder
 	done, part, open := count(d, found)
-	fmt.Fprintf(&b, `# Requirements, and what proves them
-
-Written by %sgo run ./internal/reqs/gen%s from [requirements.txt](requirements.txt)
-and from what tests and scenarios say of themselves; do not edit it. The numbers
-are those of the manual's "Other configuration possibilities", each section of
-which is a group here.
-
-%d requirements: %d done, %d in part, %d open.
-`, "`", "`", done+part+open, done, part, open)
+	fmt.Fprintf(&b, "%s\n%d %s: %d done, %d in part, %d open.\n", strings.ReplaceAll(c.intro, `"go run ./internal/reqs/gen"`, "`go run ./internal/reqs/gen`"), done+part+open, c.noun, done, part, open)
 	for _, g := range d.Groups {
-		fmt.Fprintf(&b, "\n## R%d %s\n\n| | requirement | tests | scenarios |\n| --- | --- | --- | --- |\n", g.Number, g.Title)
+		fmt.Fprintf(&b, "\n## %s %s\n\n| | %s | tests | scenarios |\n| --- | --- | --- | --- |\n", c.title(g.Number), g.Title, strings.TrimSuffix(c.noun, "s"))
 		for _, r := range g.Items {
 			tests, scenarios := lists(r.Number, found)
-			fmt.Fprintf(&b, "| %s | %s%s | %s | %s |\n", r.Number, state(r, tests+scenarios != ""), r.Text, tests, scenarios)
+			text := state(r, tests+scenarios != "") + r.Text
+			if r.Why != "" {
+				text += " *" + r.Why + "*"
+			}
+			fmt.Fprintf(&b, "| %s | %s | %s | %s |\n", c.Label(r.Number), text, tests, scenarios)
 		}
 	}
 	return []byte(b.String())

@@ -1,9 +1,11 @@
 // Package reqs finds out from the tree itself which test and which scenario
-// proves which requirement of the manual. Tests name the numbers they prove, as
-// R2.5, in their comments; scenarios in the captions of their steps, and files
-// of testdata in the text before their first section. docs/requirements.txt has
-// the numbers, docs/requirements.md, written from all of that, is the page to
-// read. Only tests and its generator use the package.
+// proves what: the requirements of the manual, and the cases of the adversary
+// catalogue. Tests name the numbers they prove, as R2.5 or V2S-13, in their
+// comments, those of the catalogue also in their own names, as
+// TestAdv_V2S_13_Both; scenarios in the captions of their steps, and files of
+// testdata in the text before their first section. A data file in docs has the
+// numbers; a page, written from all of that, is there to be read. Only tests and
+// its generator use the package.
 package reqs
 
 import (
@@ -11,40 +13,16 @@ import (
 	"bytes"
 	"cmp"
 	"fmt"
-	"regexp"
-	"slices"
 	"strconv"
 	"strings"
 )
 
-// Names of the files, from the root of the tree.
-const (
-	DataFile = "docs/requirements.txt"
-	PageFile = "docs/requirements.md"
-)
-
-// Number is the name of a requirement, such as R13.6.
+// Number is the name of a requirement: a group, from 1, and an item of it. Its
+// Catalogue knows how it is written.
 type Number struct{ Group, Item int }
-
-// String is the form in which tests and scenarios name it.
-func (n Number) String() string { return fmt.Sprintf("R%d.%d", n.Group, n.Item) }
 
 func (n Number) compare(m Number) int {
 	return cmp.Or(cmp.Compare(n.Group, m.Group), cmp.Compare(n.Item, m.Item))
-}
-
-var numberForm = regexp.MustCompile(`\bR([0-9]{1,2})\.([0-9]{1,2})\b`)
-
-// numbers finds all numbers in a text, each once, in order.
-func numbers(text string) []Number {
-	var list []Number
-	for _, m := range numberForm.FindAllStringSubmatch(text, -1) {
-		group, _ := strconv.Atoi(m[1])
-		item, _ := strconv.Atoi(m[2])
-		list = append(list, Number{group, item})
-	}
-	slices.SortFunc(list, Number.compare)
-	return slices.Compact(list)
 }
 
 // Requirement is one line of the data file.
@@ -52,6 +30,7 @@ type Requirement struct {
 	Number
 	Done bool
 	Text string
+	Why  string // it is open, where the catalogue asks for a reason
 }
 
 // Group is what the numbers with the same first part have in common.
@@ -67,27 +46,22 @@ type Data struct {
 	Groups []Group
 }
 
-var (
-	groupForm = regexp.MustCompile(`^R([0-9]+) (.+)$`)
-	itemForm  = regexp.MustCompile(`^R([0-9]+)\.([0-9]+) (done|open) (.+)$`)
-)
-
 // Parse reads the data file. Numbers must come in order and without gaps, so
 // that none is lost.
-func Parse(text []byte) (*Data, error) {
+func (c *Catalogue) Parse(text []byte) (*Data, error) {
 	d := &Data{}
 	line := 0
 	for s := bufio.NewScanner(bytes.NewReader(text)); s.Scan(); {
 		line++
 		t := s.Text()
-		if err := d.line(t); err != nil {
-			return nil, fmt.Errorf("%s:%d: %w", DataFile, line, err)
+		if err := c.line(d, t); err != nil {
+			return nil, fmt.Errorf("%s:%d: %w", c.DataFile, line, err)
 		}
 	}
 	return d, nil
 }
 
-func (d *Data) line(t string) error {
+func (c *Catalogue) line(d *Data, t string) error {
 	if t == "" || t[0] == '#' {
 		return nil
 	}
@@ -95,25 +69,36 @@ func (d *Data) line(t string) error {
 		d.Strict = answer == "yes"
 		return nil
 	}
-	if m := itemForm.FindStringSubmatch(t); m != nil {
-		group, _ := strconv.Atoi(m[1])
-		item, _ := strconv.Atoi(m[2])
-		if n := len(d.Groups); n == 0 || d.Groups[n-1].Number != group || len(d.Groups[n-1].Items)+1 != item {
-			return fmt.Errorf("%s is out of order", Number{group, item})
-		}
-		g := &d.Groups[len(d.Groups)-1]
-		g.Items = append(g.Items, Requirement{Number{group, item}, m[3] == "done", m[4]})
-		return nil
+	if m := c.itemForm.FindStringSubmatch(t); m != nil {
+		return c.item(d, m)
 	}
-	if m := groupForm.FindStringSubmatch(t); m != nil {
-		group, _ := strconv.Atoi(m[1])
+	if m := c.groupForm.FindStringSubmatch(t); m != nil {
+		group := c.group(m[1])
 		if group != len(d.Groups)+1 {
-			return fmt.Errorf("group R%d is out of order", group)
+			return fmt.Errorf("group %s is out of order", m[1])
 		}
 		d.Groups = append(d.Groups, Group{Number: group, Title: m[2]})
 		return nil
 	}
 	return fmt.Errorf("not understood: %s", t)
+}
+
+func (c *Catalogue) item(d *Data, m []string) error {
+	item, _ := strconv.Atoi(m[2])
+	n := Number{c.group(m[1]), item}
+	if k := len(d.Groups); k == 0 || d.Groups[k-1].Number != n.Group || len(d.Groups[k-1].Items)+1 != item {
+		return fmt.Errorf("%s is out of order", c.Label(n))
+	}
+	r := Requirement{Number: n, Done: m[3] == "done", Text: m[4]}
+	if c.Reasons && !r.Done {
+		var ok bool
+		if r.Text, r.Why, ok = strings.Cut(m[4], " || "); !ok {
+			return fmt.Errorf("%s is open without a reason after ||", c.Label(n))
+		}
+	}
+	g := &d.Groups[len(d.Groups)-1]
+	g.Items = append(g.Items, r)
+	return nil
 }
 
 // All lists every requirement.
@@ -136,7 +121,7 @@ type Evidence struct {
 // Problems says what is wrong between the data file and the tree: numbers that
 // do not exist, claims without a proof, proofs without the claim, and, if it is
 // strict, what is open.
-func Problems(d *Data, found []Evidence) []string {
+func (c *Catalogue) Problems(d *Data, found []Evidence) []string {
 	known := map[Number]bool{}
 	proved := map[Number]bool{}
 	for _, e := range found {
@@ -147,14 +132,14 @@ func Problems(d *Data, found []Evidence) []string {
 		known[r.Number] = true
 		switch {
 		case r.Done && !proved[r.Number]:
-			list = append(list, fmt.Sprintf("%s is said to be done, but no test and no scenario names it", r.Number))
+			list = append(list, fmt.Sprintf("%s is said to be done, but no test and no scenario names it", c.Label(r.Number)))
 		case !r.Done && d.Strict:
-			list = append(list, fmt.Sprintf("%s is open: %s", r.Number, r.Text))
+			list = append(list, fmt.Sprintf("%s is open: %s", c.Label(r.Number), r.Text))
 		}
 	}
 	for _, e := range found {
 		if !known[e.Number] {
-			list = append(list, fmt.Sprintf("%s: %s names %s, which does not exist", e.File, e.Name, e.Number))
+			list = append(list, fmt.Sprintf("%s: %s names %s, which does not exist", e.File, e.Name, c.Label(e.Number)))
 		}
 	}
 	return list

@@ -12,41 +12,57 @@ import (
 
 const root = "../.."
 
-func read(t *testing.T) (*Data, []Evidence) {
+func read(t *testing.T, c *Catalogue) (*Data, []Evidence) {
 	t.Helper()
-	text, err := os.ReadFile(filepath.Join(root, DataFile))
+	text, err := os.ReadFile(filepath.Join(root, c.DataFile))
 	if err != nil {
 		t.Fatal(err)
 	}
-	d, err := Parse(text)
+	d, err := c.Parse(text)
 	if err != nil {
 		t.Fatal(err)
 	}
-	found, err := Scan(os.DirFS(root))
+	found, err := c.Scan(os.DirFS(root))
 	if err != nil {
 		t.Fatal(err)
 	}
 	return d, found
 }
 
-// The page is what the tree says, and the data file claims no more than that.
+// Each page is what the tree says, and its data file claims no more than that.
 func TestPage(t *testing.T) {
-	d, found := read(t)
-	for _, p := range Problems(d, found) {
-		t.Error(p)
+	for _, c := range Catalogues {
+		d, found := read(t, c)
+		for _, p := range c.Problems(d, found) {
+			t.Error(p)
+		}
+		have, err := os.ReadFile(filepath.Join(root, c.PageFile))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Equal(have, c.Page(d, found)) {
+			t.Errorf("%s is not what the tree says: go run ./internal/reqs/gen", c.PageFile)
+		}
 	}
-	have, err := os.ReadFile(filepath.Join(root, PageFile))
-	if err != nil {
-		t.Fatal(err)
+}
+
+// None of the catalogue's cases is missing from the file.
+func TestAllCases(t *testing.T) {
+	d, _ := read(t, Adversary)
+	cases := map[string]int{"V2C": 50, "V2S": 55, "V1": 26, "CRY": 28, "ESP": 40, "FRG": 18, "X509": 23, "CFG": 21, "CTL": 18, "OE": 20, "RES": 22, "CRS": 17, "CLK": 10, "NET": 18}
+	for _, g := range d.Groups {
+		if name := Adversary.title(g.Number); len(g.Items) != cases[name] {
+			t.Errorf("%s has %d cases, expected %d", name, len(g.Items), cases[name])
+		}
 	}
-	if !bytes.Equal(have, Page(d, found)) {
-		t.Errorf("%s is not what the tree says: go run ./internal/reqs/gen", PageFile)
+	if len(d.Groups) != len(cases) || len(d.All()) != 366 {
+		t.Errorf("%d groups with %d cases", len(d.Groups), len(d.All()))
 	}
 }
 
 // None of the manual's requirements is missing from the file.
 func TestAllNumbers(t *testing.T) {
-	d, _ := read(t)
+	d, _ := read(t, Requirements)
 	items := []int{10, 8, 12, 10, 7, 8, 11, 4, 6, 13, 6, 20, 11, 5, 12, 8, 8, 9, 7, 8}
 	if len(d.Groups) != len(items) {
 		t.Fatalf("%d groups, expected %d", len(d.Groups), len(items))
@@ -86,13 +102,13 @@ func (s *suite) TestThree() {}
 		"other/one.txt":           {Data: []byte("-- steps --\n# R7.1\n")},
 		"internal/reqs/x_test.go": {Data: []byte("not even Go R8.1")},
 	}
-	found, err := Scan(tree)
+	found, err := Requirements.Scan(tree)
 	if err != nil {
 		t.Fatal(err)
 	}
 	var got []string
 	for _, e := range found {
-		got = append(got, e.Number.String()+" "+e.File+" "+e.Name)
+		got = append(got, Requirements.Label(e.Number)+" "+e.File+" "+e.Name)
 	}
 	want := []string{
 		"R1.2 a/a_test.go TestOne", "R2.5 a/a_test.go TestOne", "R3.1 a/a_test.go FuzzTwo",
@@ -118,11 +134,11 @@ func TestProblems(t *testing.T) {
 		"strict":          {strings.Replace(text, "strict no", "strict yes", 1), []Evidence{proof(1, 1), proof(1, 3)}, []string{"R1.2 is open"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			d, err := Parse([]byte(c.text))
+			d, err := Requirements.Parse([]byte(c.text))
 			if err != nil {
 				t.Fatal(err)
 			}
-			got := Problems(d, c.found)
+			got := Requirements.Problems(d, c.found)
 			if len(got) != len(c.want) {
 				t.Fatalf("%q", got)
 			}
@@ -139,18 +155,18 @@ func TestParseRefuses(t *testing.T) {
 	for _, text := range []string{
 		"R2 first\n", "R1 a\nR1.2 open gap\n", "R1 a\nR1.1 maybe b\n", "R1 a\nR2.1 open b\n", "R1 a\nR1.1 open b\nR1.1 open b\n", "words\n",
 	} {
-		if _, err := Parse([]byte(text)); err == nil {
+		if _, err := Requirements.Parse([]byte(text)); err == nil {
 			t.Errorf("%q is accepted", text)
 		}
 	}
 }
 
 func TestPageText(t *testing.T) {
-	d, err := Parse([]byte("R1 Title\nR1.1 done one\nR1.2 open two\nR1.3 open three\n"))
+	d, err := Requirements.Parse([]byte("R1 Title\nR1.1 done one\nR1.2 open two\nR1.3 open three\n"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	page := string(Page(d, []Evidence{
+	page := string(Requirements.Page(d, []Evidence{
 		{Number{1, 1}, false, "internal/a/a_test.go", "TestA"}, {Number{1, 1}, true, "scenarios/s.txt", "s"}, {Number{1, 2}, false, "internal/a/a_test.go", "TestB"},
 	}))
 	for _, want := range []string{
@@ -162,5 +178,38 @@ func TestPageText(t *testing.T) {
 		if !strings.Contains(page, want) {
 			t.Errorf("%q is not in\n%s", want, page)
 		}
+	}
+}
+
+func TestNamesOfTests(t *testing.T) {
+	for name, want := range map[string]string{
+		"TestAdv_FRG_04_05_15_OrdersAndForgeries": "FRG-04 FRG-05 FRG-15",
+		"FuzzAdv_V2C_48":                    "V2C-48",
+		"TestAdv_X509_01_HostNames":         "X509-01",
+		"TestAdv_CRY_05_06_07_PublicValues": "CRY-05 CRY-06 CRY-07",
+		"TestESP_Next":                      "",
+		"TestAES_01":                        "",
+	} {
+		var got []string
+		for _, n := range Adversary.named(name) {
+			got = append(got, Adversary.Label(n))
+		}
+		if strings.Join(got, " ") != want {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
+}
+
+// What is open in the catalogue says why.
+func TestReasons(t *testing.T) {
+	if _, err := Adversary.Parse([]byte("V2C a\nV2C-01 open b\n")); err == nil {
+		t.Error("open without a reason is accepted")
+	}
+	d, err := Adversary.Parse([]byte("V2C a\nV2C-01 open b || not yet\n"))
+	if err != nil || d.Groups[0].Items[0].Why != "not yet" {
+		t.Errorf("%+v, %v", d, err)
+	}
+	if page := string(Adversary.Page(d, nil)); !strings.Contains(page, "| V2C-01 | **Open:** b *not yet* |") {
+		t.Error(page)
 	}
 }

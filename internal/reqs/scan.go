@@ -11,8 +11,8 @@ import (
 	"strings"
 )
 
-// Scan looks through a tree, from its root, for what names a requirement.
-func Scan(root fs.FS) ([]Evidence, error) {
+// Scan looks through a tree, from its root, for what names a number.
+func (c *Catalogue) Scan(root fs.FS) ([]Evidence, error) {
 	var found []Evidence
 	err := fs.WalkDir(root, ".", func(name string, d fs.DirEntry, err error) error {
 		switch {
@@ -23,7 +23,7 @@ func Scan(root fs.FS) ([]Evidence, error) {
 		case d.IsDir():
 			return nil
 		}
-		scan := scanner(name)
+		scan := c.scanner(name)
 		if scan == nil {
 			return nil
 		}
@@ -42,17 +42,17 @@ func Scan(root fs.FS) ([]Evidence, error) {
 }
 
 // scanner is how a file is read; nil: not at all.
-func scanner(name string) func(string, []byte) ([]Evidence, error) {
+func (c *Catalogue) scanner(name string) func(string, []byte) ([]Evidence, error) {
 	dir := path.Dir(name)
 	switch {
 	case strings.HasPrefix(name, "internal/reqs/"):
 		return nil // numbers of examples
 	case strings.HasSuffix(name, "_test.go"):
-		return scanTests
+		return c.scanTests
 	case dir == "scenarios" && path.Ext(name) == ".txt":
-		return scanScenario
+		return c.scanScenario
 	case path.Ext(name) == ".txt" && strings.Contains("/"+dir+"/", "/testdata/"):
-		return scanExample
+		return c.scanExample
 	}
 	return nil
 }
@@ -60,7 +60,7 @@ func scanner(name string) func(string, []byte) ([]Evidence, error) {
 // scanTests takes the comments of every test, benchmark and fuzz function: the
 // one above it and those inside. What helpers and tables say proves nothing by
 // itself.
-func scanTests(name string, text []byte) ([]Evidence, error) {
+func (c *Catalogue) scanTests(name string, text []byte) ([]Evidence, error) {
 	fset := token.NewFileSet()
 	f, err := parser.ParseFile(fset, name, text, parser.ParseComments|parser.SkipObjectResolution)
 	if err != nil {
@@ -76,11 +76,14 @@ func scanTests(name string, text []byte) ([]Evidence, error) {
 		if fn.Doc != nil {
 			from = fn.Doc.Pos()
 		}
-		for _, c := range f.Comments {
-			if c.Pos() < from || c.End() > fn.End() {
+		for _, n := range c.named(fn.Name.Name) {
+			found = append(found, Evidence{n, false, name, fn.Name.Name})
+		}
+		for _, comment := range f.Comments {
+			if comment.Pos() < from || comment.End() > fn.End() {
 				continue
 			}
-			for _, n := range numbers(c.Text()) {
+			for _, n := range c.numbers(comment.Text()) {
 				found = append(found, Evidence{n, false, name, fn.Name.Name})
 			}
 		}
@@ -98,7 +101,7 @@ func runs(name string) bool {
 }
 
 // scanScenario takes the captions of a scenario's steps.
-func scanScenario(name string, text []byte) ([]Evidence, error) {
+func (c *Catalogue) scanScenario(name string, text []byte) ([]Evidence, error) {
 	var found []Evidence
 	in := ""
 	for line := range strings.Lines(string(text)) {
@@ -109,7 +112,7 @@ func scanScenario(name string, text []byte) ([]Evidence, error) {
 		if in != "steps" || line[0] != '#' {
 			continue
 		}
-		for _, n := range numbers(line) {
+		for _, n := range c.numbers(line) {
 			found = append(found, Evidence{n, true, name, strings.TrimSuffix(path.Base(name), ".txt")})
 		}
 	}
@@ -118,13 +121,13 @@ func scanScenario(name string, text []byte) ([]Evidence, error) {
 
 // scanExample takes the text before the first section of an archive of
 // examples.
-func scanExample(name string, text []byte) ([]Evidence, error) {
+func (c *Catalogue) scanExample(name string, text []byte) ([]Evidence, error) {
 	head := string(text)
 	if i := strings.Index("\n"+head, "\n-- "); i >= 0 {
 		head = head[:i]
 	}
 	var found []Evidence
-	for _, n := range numbers(head) {
+	for _, n := range c.numbers(head) {
 		found = append(found, Evidence{n, false, name, path.Base(name)})
 	}
 	return found, nil

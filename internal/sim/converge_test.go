@@ -39,7 +39,7 @@ func start(t *Tunnel, who int) {
 }
 
 // The wire loses three datagrams of ten, doubles and reorders others. Every
-// handshake comes to its end all the same, whoever begins.
+// handshake comes to its end all the same, whoever begins (adversary.md NET-01).
 func TestThousandHandshakesOnABadWire(t *testing.T) {
 	seeds := uint64(1000)
 	if testing.Short() {

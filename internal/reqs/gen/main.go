@@ -1,4 +1,4 @@
-// Command gen writes docs/requirements.md. Run it from the root of the tree:
+// Command gen writes docs/requirements.md and docs/adversary.md. Run it from the root of the tree:
 //
 //	go run ./internal/reqs/gen
 package main
@@ -11,28 +11,29 @@ import (
 )
 
 func main() {
-	if err := write("."); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
+	for _, c := range reqs.Catalogues {
+		if err := write(c); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
 	}
 }
 
-func write(root string) error {
-	tree := os.DirFS(root)
-	text, err := os.ReadFile(reqs.DataFile)
+func write(c *reqs.Catalogue) error {
+	text, err := os.ReadFile(c.DataFile)
 	if err != nil {
 		return err
 	}
-	data, err := reqs.Parse(text)
+	data, err := c.Parse(text)
 	if err != nil {
 		return err
 	}
-	found, err := reqs.Scan(tree)
+	found, err := c.Scan(os.DirFS("."))
 	if err != nil {
 		return err
 	}
-	for _, p := range reqs.Problems(data, found) {
+	for _, p := range c.Problems(data, found) {
 		fmt.Fprintln(os.Stderr, p)
 	}
-	return os.WriteFile(reqs.PageFile, reqs.Page(data, found), 0o644)
+	return os.WriteFile(c.PageFile, c.Page(data, found), 0o644)
 }
