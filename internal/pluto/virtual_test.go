@@ -98,7 +98,7 @@ func TestLeasesWithoutAFile(t *testing.T) {
 	})
 }
 
-// An address from DHCP goes to the connection that asked for it, and to the
+// R18.8: an address from DHCP goes to the connection that asked for it, and to the
 // device; down takes it away, and another time it is asked for anew.
 func TestLeaseOfDHCP(t *testing.T) {
 	inBubble(t, func(t *testing.T, p *pair) {
