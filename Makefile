@@ -2,6 +2,7 @@
 GO          ?= go
 FUZZTIME    ?= 20s
 BENCHTIME   ?= 1s
+MESH        ?= 200
 TESTTIMEOUT ?= 30m
 PREFIX      ?= /usr/local
 DESTDIR     ?=
@@ -42,7 +43,9 @@ check:
 
 bench: build
 	scripts/setup-test-env.sh
-	$(GO) test -run '^$$' -bench . -benchtime $(BENCHTIME) -benchmem ./...
+	$(GO) test -run '^$$' -bench . -benchtime $(BENCHTIME) -benchmem -timeout 0 ./...
+	$(GO) test -run 'Mesh|Flood' -v -timeout 0 ./internal/sim -mesh $(MESH) -flood 30s
+	$(GO) test -run Flood -v ./internal/interop -flood 30s
 	$(GO) run ./bench/tunnel -ipsec bin/ipsec
 
 fuzz:
