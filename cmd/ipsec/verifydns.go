@@ -27,8 +27,9 @@ func (o *verifyOrder) reachable(ctx context.Context, show func(finding)) (bool, 
 		subject = o.addr
 	}
 	c.note(fmt.Sprintf("Checking %s for Opportunistic Encryption:", subject))
-	fine := c.validates(ctx, r)
+	c.validates(ctx, r) // if it does not, no record below is usable
 	var gateways []netip.Addr
+	var fine bool
 	if o.host != "" {
 		gateways, fine = c.host(ctx, o.host)
 	} else {

@@ -580,7 +580,6 @@ func (s script) exchange(_ context.Context, q dns.Question) (*dns.Message, error
 
 // recorder writes down what a server answered, for script.
 type recorder struct {
-	asker
 	at  netip.AddrPort
 	out *strings.Builder
 }
@@ -606,6 +605,42 @@ func (r recorder) exchange(_ context.Context, q dns.Question) (*dns.Message, err
 	}
 	r.out.Write(append(buf, body...))
 	return q.Parse(body)
+}
+
+// OE-16: who controls a reverse zone cannot claim a forward name with it: keys
+// of a name come from that name only, and a gateway's name in a reverse record
+// is believed as far as the name's own address goes.
+func TestAdv_OE_16_ReverseZoneClaimsNoName(t *testing.T) {
+	ways(t, func(t *testing.T, w way) {
+		evil := labzones.RSA("evil", 3072) // the key of 192.0.2.12's gateway, and of evil.example.test
+		ask := func(i *oe.Inquiry) oe.Finding { return Ask(t.Context(), w.r, i) }
+		if f := ask(oe.KeysOfName("gwa.example.test", legacy)); len(f.Offers) != 1 || rawkey.Equal(f.Offers[0].Key, evil) || f.Offers[0].Level != oe.LevelNamed {
+			t.Errorf("%+v", f.Offers)
+		}
+		alice := netip.MustParseAddr("192.0.2.10")
+		for name, peer := range map[string]oe.Speaker{"another name": {Name: "evil.example.test"}, "another address": {Addr: netip.MustParseAddr("192.0.2.2")}} {
+			if f := ask(oe.MaySpeak(alice, peer, evil, legacy)); f.Cause != oe.CauseUnlisted {
+				t.Errorf("%s speaks for alice: %s (%s)", name, f.Cause, f.Why)
+			}
+		}
+		// And the other way round: a name whose A record points at somebody else's
+		// address does not speak for that address.
+		victim := netip.MustParseAddr("203.0.113.20")
+		if f := ask(oe.MaySpeak(victim, oe.Speaker{Name: "evil.example.test", Addr: netip.MustParseAddr("198.51.100.1")}, evil, legacy)); f.Cause != oe.CauseUnlisted {
+			t.Errorf("evil.example.test speaks for 203.0.113.20: %s (%s)", f.Cause, f.Why)
+		}
+	})
+}
+
+// OE-18: of a name with two addresses each is decided by its own reverse record.
+func TestAdv_OE_18_EachAddressByItself(t *testing.T) {
+	ways(t, func(t *testing.T, w way) {
+		w.want(t, "2001:db8:b::77", legacy, oe.CauseNone)
+		w.want(t, "192.0.2.22", legacy, oe.CauseNoRecord)
+		if f := w.want(t, "2001:db8:a::1", legacy, oe.CauseNone); f.Offers[0].Addr.Is4() {
+			t.Errorf("%+v", f.Offers)
+		}
+	})
 }
 
 // FuzzValidator: whatever servers answer, a validator neither panics nor calls
