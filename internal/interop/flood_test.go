@@ -114,15 +114,15 @@ func TestFlood(t *testing.T) {
 	go func() { sent <- flood(fd, frame, to, stop) }()
 	pings, err := r.lab.Host("sunset").StartPing(lab.Echo{Dst: lab.Sunrise, Interval: 20 * time.Millisecond})
 	r.must(err)
-	half := time.After(*floodTime / 2)
-	<-half
-	// The peer forgets everything and comes anew, in the middle of it.
+	time.Sleep(*floodTime / 2)
 	result := pings.Stop()
+	// The peer forgets everything and comes anew, in the middle of it.
 	r.swanctl("--terminate", "--ike", "net", "--force")
 	r.initiate(false)
-	again, err := r.lab.Host("sunrise").Ping(t.Context(), lab.Echo{Dst: lab.Sunset, Count: 20, Interval: 20 * time.Millisecond})
+	pings, err = r.lab.Host("sunrise").StartPing(lab.Echo{Dst: lab.Sunset, Interval: 20 * time.Millisecond})
 	r.must(err)
 	time.Sleep(*floodTime / 2)
+	again := pings.Stop()
 	close(stop)
 	n := <-sent
 	grown := resident(t, pid) - before
