@@ -302,3 +302,23 @@ func (f fixed) Lookup(context.Context, string, uint16) (oe.Answer, error) {
 }
 
 func base64Of(b []byte) string { return base64.StdEncoding.EncodeToString(b) }
+
+// dnslab's anchor belongs to the key that it keeps, and it serves what its files
+// say.
+func TestDnslab(t *testing.T) {
+	conf := gateway(t)
+	key := filepath.Join(conf, "root")
+	first, again := runIpsec(t, "dnslab", "--key", key, "--anchor"), runIpsec(t, "dnslab", "--key", key, "--anchor")
+	if first.code != 0 || first.out != again.out || !strings.Contains(first.out, "\tIN\tDS\t") {
+		t.Errorf("%+v, %+v", first, again)
+	}
+	if info, err := os.Stat(key); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("%v, %v", info, err)
+	}
+	for _, args := range []string{"dnslab", "dnslab --key " + key + " x", "dnslab --key " + filepath.Join(conf, "ipsec.conf")} {
+		putFile(t, filepath.Join(conf, "ipsec.conf"), "no key")
+		if r := runIpsec(t, strings.Fields(args)...); r.code == 0 {
+			t.Errorf("%s: %+v", args, r)
+		}
+	}
+}
