@@ -73,6 +73,7 @@ func (b *barf) all() {
 	}
 	b.command("ip -s route", "ip", "route", "show", "table", "all")
 	b.ipsec("auto", "--status")
+	b.ipsec("auto", "--listall")
 	b.command("ip -s addr", "ip", "-s", "addr")
 	b.ipsec("verify")
 	b.section("ipsec --directory", b.ourselves)

@@ -11,20 +11,27 @@ import (
 	"cygnet/internal/lab"
 )
 
-// collide has both ends begin a CREATE_CHILD_SA exchange: nothing of either
-// arrives before the other end has begun, too.
+// collide has both ends begin a CREATE_CHILD_SA exchange before either has heard
+// of the other's: requests arrive when both have begun, and answers when both
+// requests have arrived. What is lost until then is sent again.
 func (r *rig) collide(ours, theirs func()) {
 	r.t.Helper()
 	var mu sync.Mutex
-	begun := map[netip.Addr]bool{}
+	begun, arrived := map[netip.Addr]bool{}, map[netip.Addr]bool{}
 	r.bad.Filter(func(frame []byte) bool {
-		from, exchange := exchangeIn(frame)
-		if exchange != ike.CreateChild {
+		from, h := ikeIn(frame)
+		if h.Exchange != ike.CreateChild {
 			return true
 		}
 		mu.Lock()
 		defer mu.Unlock()
+		if h.Response() {
+			return len(arrived) == 2
+		}
 		begun[from] = true
+		if len(begun) == 2 {
+			arrived[from] = true
+		}
 		return len(begun) == 2
 	})
 	var wg sync.WaitGroup

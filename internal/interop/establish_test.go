@@ -91,29 +91,31 @@ func TestCookie(t *testing.T) {
 
 // isAuth tells an IKE_AUTH message in an Ethernet frame.
 func isAuth(frame []byte) bool {
-	_, exchange := exchangeIn(frame)
-	return exchange == ike.Auth
+	_, h := ikeIn(frame)
+	return h.Exchange == ike.Auth
 }
 
-// exchangeIn returns the sender and the exchange type of an IKE message in an
-// Ethernet frame with IPv4 and UDP: octet 18 of the IKE header, RFC 7296 section
-// 3.1. Of other frames it is 0.
-func exchangeIn(frame []byte) (from netip.Addr, exchange ike.ExchangeType) {
+// ikeIn returns the sender and the header of an IKE message in an Ethernet frame
+// with IPv4 and UDP. For other frames the header is zero.
+func ikeIn(frame []byte) (from netip.Addr, h ike.Header) {
 	const eth, ip, udp, source = 14, 20, 8, 12
 	if len(frame) < eth+ip+udp+4+28 || frame[eth+9] != 17 {
-		return netip.Addr{}, 0
+		return netip.Addr{}, ike.Header{}
 	}
 	from, _ = netip.AddrFromSlice(frame[eth+source : eth+source+4])
-	ports := frame[eth+ip:]
-	data := frame[eth+ip+udp:]
-	switch from, to := binary.BigEndian.Uint16(ports), binary.BigEndian.Uint16(ports[2:]); {
-	case from == 500 && to == 500:
+	ports, data := frame[eth+ip:], frame[eth+ip+udp:]
+	switch src, dst := binary.BigEndian.Uint16(ports), binary.BigEndian.Uint16(ports[2:]); {
+	case src == 500 && dst == 500:
 	case binary.BigEndian.Uint32(data) == 0: // non-ESP marker
 		data = data[4:]
 	default:
-		return netip.Addr{}, 0
+		return netip.Addr{}, ike.Header{}
 	}
-	return from, ike.ExchangeType(data[18])
+	h, err := ike.ParseHeader(data)
+	if err != nil {
+		return netip.Addr{}, ike.Header{}
+	}
+	return from, h
 }
 
 // The smaller of two offers is what both sides end up with.
