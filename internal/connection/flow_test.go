@@ -389,6 +389,24 @@ func TestLiveness(t *testing.T) {
 	}
 }
 
+// Row 23, D17: in another network the failures of the last one are forgotten, and
+// the own record is looked at again.
+func TestD17AddressChanges(t *testing.T) {
+	s := flowStage(t, "private", "")
+	s.acquire()
+	s.answer(0, oe.Finding{Cause: oe.CauseDNS, Why: "dead"})
+	s.asked = nil
+	s.regroup("private", "", "0.0.0.0/0\n")
+	if s.state() != "denied dns" || len(s.asked) != 0 {
+		t.Fatalf("nothing has changed, and it is %s after %d questions", s.state(), len(s.asked))
+	}
+	s.act(Regroup{Mode: config.OEAuto, Rand: zeros{}, Ours: []netip.Addr{us, gate2}, Own: []crypto.PublicKey{ourKey},
+		List: groupsOf(t, "", map[string]string{"private": "0.0.0.0/0\n"})})
+	if s.state() != "none" || len(s.asked) != 1 || len(s.table.oe.lapses.by) != 0 {
+		t.Errorf("%s after %d questions, %d lapses", s.state(), len(s.asked), len(s.table.oe.lapses.by))
+	}
+}
+
 // Row 20, D07: what the peer deletes is held by the trap again, not passed.
 func TestD07PeerDeletes(t *testing.T) {
 	s := flowStage(t, "private-or-clear", "")

@@ -189,9 +189,15 @@ func (t *Table) regroup(e Regroup) {
 		o.flows, o.lookups, o.selves = map[ipsec.Selector]*flow{}, map[uint64]*lookup{}, map[netip.Addr]*selfCheck{}
 		o.granted = map[netip.Addr]time.Time{}
 	}
+	same := slices.EqualFunc(o.Own, e.Own, func(a, b crypto.PublicKey) bool { return rawkey.Equal(a, b) })
+	moved := !slices.Equal(o.Ours, e.Ours)
 	o.Regroup = e
 	o.DNS.Own = e.Ours
-	t.checkSelves()
+	if moved { // another network: what failed in the last one says nothing (4.1, row 23)
+		t.forgetFailures(func(*flow) bool { return true })
+		o.lapses = lapses{}
+	}
+	t.checkSelves(!same || moved)
 	closed, change := t.recompile()
 	for _, c := range t.oe.rules.clashes {
 		t.log(nil, c.String())
@@ -380,19 +386,25 @@ func (t *Table) retire(c *conn) {
 
 // flush is the administrator's word that failures shall be forgotten.
 func (t *Table) flush(e Flush) {
-	n := 0
-	for _, f := range t.flowList() {
-		if f.settled() && e.Prefix.Contains(f.sel.Dst.Addr()) {
-			t.end(f)
-			n++
-		}
-	}
+	n := t.forgetFailures(func(f *flow) bool { return e.Prefix.Contains(f.dst()) })
 	t.oe.lapses.forget(e.Prefix)
 	t.settle()
 	if e.Waiter != 0 {
 		t.do(Reply{Waiter: e.Waiter, Text: fmt.Sprintf("%d failures forgotten", n)})
 		t.answer(e.Waiter)
 	}
+}
+
+// forgetFailures ends the flows that have failed and that are meant. It returns
+// how many.
+func (t *Table) forgetFailures(meant func(*flow) bool) (n int) {
+	for _, f := range t.flowList() {
+		if f.settled() && meant(f) {
+			t.end(f)
+			n++
+		}
+	}
+	return n
 }
 
 // flowList lists the flows in a fixed order.

@@ -44,9 +44,10 @@ func (t *Table) modeOf(g *Group) config.OEMode {
 	return config.OENo
 }
 
-// checkSelves asks about the addresses of all groups, those of them that are new.
-// Without a key of our own there is nothing to ask.
-func (t *Table) checkSelves() {
+// checkSelves asks about the addresses of all groups: about those that are new,
+// and about all if our keys are others than before. Without a key of our own there
+// is nothing to ask.
+func (t *Table) checkSelves(all bool) {
 	o := &t.oe
 	want := map[netip.Addr]bool{}
 	for _, g := range o.List {
@@ -55,6 +56,9 @@ func (t *Table) checkSelves() {
 		}
 		want[g.Local.Addr] = true
 		s := o.selves[g.Local.Addr]
+		if s != nil && !all {
+			continue
+		}
 		if s == nil {
 			s = &selfCheck{self: self{addr: g.Local.Addr}}
 			s.again.ring = func() { t.checkSelf(s) }

@@ -19,6 +19,7 @@ import (
 	"cygnet/internal/ipsec"
 	"cygnet/internal/keys"
 	"cygnet/internal/klips"
+	"cygnet/internal/oe"
 	"cygnet/internal/tun"
 	"cygnet/internal/underlay"
 	"cygnet/internal/whack"
@@ -46,6 +47,8 @@ type gateway struct {
 
 	scriptEnv []string
 	filter    firewall.Firewall
+	dns       oe.Resolver
+	groups    map[string]string // policy group files
 }
 
 // memPlane attaches klips to one end of a wire.
@@ -200,7 +203,7 @@ func (g *gateway) start(conf string) {
 	g.t.Helper()
 	g.write(conf)
 	ready := make(chan struct{})
-	d, err := New(Options{Version: "test", Leases: g.leases, NameServers: g.resolver, Plane: g.plane, Host: g.machine, Keys: ring{keys.New(keys.Options{}), g}, ScriptEnv: g.scriptEnv, Firewall: g.filter, NoIKE: g.noIKE, RunDir: g.runDir,
+	d, err := New(Options{Version: "test", Leases: g.leases, NameServers: g.resolver, Plane: g.plane, Host: g.machine, Keys: ring{keys.New(keys.Options{}), g}, ScriptEnv: g.scriptEnv, Firewall: g.filter, Resolver: g.dns, Groups: g.readGroups, NoIKE: g.noIKE, RunDir: g.runDir,
 		Log:   slog.New(NewLogHandler(g.log, false, slog.LevelInfo)),
 		Ready: func() { close(ready) },
 		Config: func(string) (*config.File, error) {
