@@ -27,7 +27,7 @@ type nameService struct {
 	o Options
 
 	mu     sync.Mutex
-	setup  config.DNS
+	opts   resolve.Options   // of open
 	open   *resolve.Resolver // nil: none could be made, or the embedder has its own
 	asks   oe.Resolver       // open, or the embedder's
 	why    error             // set while asks is not
@@ -42,29 +42,35 @@ const keyWait = 5 * time.Second
 
 var errNoDNS = errors.New("the DNS is not asked")
 
-// configure follows config setup. The old resolver ends if another is needed;
-// what it was asked then has no answer.
+// configure follows config setup and the files that belong to it. The old
+// resolver ends if another is needed; what it was asked then has no answer.
 func (n *nameService) configure(f *config.File) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if n.closed || n.asks != nil && reflect.DeepEqual(n.setup, f.Setup.DNS) {
+	n.record = resolve.RecordOptions(&f.Setup, nil)
+	switch {
+	case n.closed:
+		return nil
+	case n.o.Resolver != nil:
+		n.asks = n.o.Resolver
 		return nil
 	}
-	n.setup, n.record = f.Setup.DNS, resolve.RecordOptions(&f.Setup, nil)
-	if n.o.Resolver != nil {
-		n.asks = n.o.Resolver
+	o, err := resolve.OptionsFor(n.o.Confs, &f.Setup)
+	if err == nil && n.open != nil && reflect.DeepEqual(o, n.opts) {
 		return nil
 	}
 	if n.open != nil {
 		n.open.Close()
 		n.open = nil
 	}
-	r, err := resolve.ForSetup(n.o.Confs, &f.Setup, nil)
+	if err == nil {
+		n.open, err = resolve.New(o)
+	}
 	if err != nil {
 		n.asks, n.why = nil, err
 		return err
 	}
-	n.open, n.asks = r, r
+	n.opts, n.asks = o, n.open
 	return nil
 }
 

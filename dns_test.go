@@ -127,8 +127,15 @@ func TestNameServiceWithoutAnchor(t *testing.T) {
 	if err := n.configure(confFile(t, "config setup\n\tresolver=127.0.0.1@1\n")); err != nil {
 		t.Error(err)
 	}
+	kept := n.open
+	if err := n.configure(confFile(t, "config setup\n\tresolver=127.0.0.1@1\n\toe=no\n")); err != nil || n.open != kept {
+		t.Errorf("nothing about the DNS has changed, and yet there is another resolver: %v", err)
+	}
 	if s := n.Servers(); len(s) != 1 || s[0].String() != "127.0.0.1" {
 		t.Errorf("%v", s)
+	}
+	if err := n.configure(confFile(t, "config setup\n\tresolver=127.0.0.1@1\n\tresolver-trust=yes\n")); err != nil || n.open == kept {
+		t.Errorf("the old resolver stays: %v", err)
 	}
 	n.close()
 }

@@ -36,7 +36,7 @@ type dnsCheck struct {
 // openDNS makes what the configuration says about the DNS.
 func openDNS(at places) (*resolve.Resolver, oe.Options, error) {
 	setup := config.Load(at.conf).Setup
-	r, err := resolve.ForSetup(at.conf, &setup, nil)
+	r, err := resolve.ForSetup(at.conf, &setup)
 	return r, resolve.RecordOptions(&setup, nil), err
 }
 

@@ -147,6 +147,23 @@ func TestE02LongKeys(t *testing.T) {
 	}
 }
 
+// E03: a key in FreeS/WAN's form, exponent 3 and all, is the same key to
+// showhostkey and to rsasigkey --oldkey.
+func TestE03OldKeys(t *testing.T) {
+	conf := gateway(t)
+	block := runIpsec(t, "rsasigkey", "--e", "3", "--hostname", "old.example.com", "2048")
+	if block.code != 0 || !strings.Contains(block.out, "\tPublicExponent: 0x03\n") {
+		t.Fatalf("%+v", block)
+	}
+	putFile(t, filepath.Join(conf, "ipsec.secrets"), ": RSA\t{\n"+block.out+"\t}\n")
+	putFile(t, filepath.Join(conf, "old"), block.out)
+	shown, again := runIpsec(t, "showhostkey", "--left"), runIpsec(t, "rsasigkey", "--oldkey", filepath.Join(conf, "old"))
+	_, key, _ := strings.Cut(strings.TrimSpace(shown.out), "leftrsasigkey=")
+	if shown.code != 0 || again.code != 0 || !strings.HasPrefix(key, "0sAQ") || !strings.Contains(again.out, "#pubkey="+key+"\n") {
+		t.Errorf("%s\n%s%s", shown.out, again.out, again.err)
+	}
+}
+
 // livetest's echo answers with whom it saw, and nobody else's datagrams.
 func TestLivetestEcho(t *testing.T) {
 	pc, err := net.ListenPacket("udp", "127.0.0.1:0")

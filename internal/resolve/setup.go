@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"time"
 
 	"cygnet/internal/config"
 	"cygnet/internal/dns"
@@ -22,11 +21,23 @@ const (
 )
 
 // ForSetup makes the resolver that a configuration in dir (as config.Load)
-// asks for. An error names the file or keyword that is at fault; a resolver
-// that does not validate is none, see Resolver.Validates.
-func ForSetup(dir string, s *config.Setup, dialer Dialer) (*Resolver, error) {
+// asks for. A resolver that does not validate is no error, see
+// Resolver.Validates.
+func ForSetup(dir string, s *config.Setup) (*Resolver, error) {
+	o, err := OptionsFor(dir, s)
+	if err != nil {
+		return nil, err
+	}
+	return New(o)
+}
+
+// OptionsFor reads what New needs for a configuration in dir, from config setup
+// and from the files that it and the system have. Two results that are equal
+// make resolvers that do the same. An error names the file or keyword that is at
+// fault.
+func OptionsFor(dir string, s *config.Setup) (Options, error) {
 	d := &s.DNS
-	o := Options{Servers: d.Resolvers, Trust: d.Trust, Dialer: dialer, Now: time.Now}
+	o := Options{Servers: d.Resolvers, Trust: d.Trust}
 	switch d.DNSSEC {
 	case config.DNSSECValidate:
 		o.Method = BySelf
@@ -36,17 +47,17 @@ func ForSetup(dir string, s *config.Setup, dialer Dialer) (*Resolver, error) {
 	if len(o.Servers) == 0 {
 		text, err := os.ReadFile(resolvConf)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return nil, fmt.Errorf("find a DNS server: %w", err)
+			return Options{}, fmt.Errorf("find a DNS server: %w", err)
 		}
 		o.Servers = systemServers(string(text), o.Method == BySelf || d.Trust)
 	}
 	if o.Method == BySelf {
 		var err error
 		if o.Anchors, err = readAnchors(dir, s); err != nil {
-			return nil, err
+			return Options{}, err
 		}
 	}
-	return New(o)
+	return o, nil
 }
 
 // systemServers are those of resolv.conf to ask: any, if it does not matter
