@@ -121,10 +121,7 @@ func (s *stage) fail(n int, why *ike.Failure) {
 	s.report(s.starts[n], uint32(n+1), uint32(n+1), ike.Failed{Why: why})
 }
 
-var (
-	silentPeer = &ike.Failure{Reason: ike.ReasonSilent, Why: "no answer"}
-	wrongKey   = &ike.Failure{Reason: ike.ReasonAuth, Why: "wrong key"}
-)
+var wrongKey = &ike.Failure{Reason: ike.ReasonAuth, Why: "wrong key"}
 
 // TestFlowTransitions_OE_12 is the table of opportunistic.md 4.1: each state with each
 // event, and what the packets meet afterwards, in a group that passes on failure

@@ -196,15 +196,6 @@ func (r *rules) match(f ipsec.Flow) *rule {
 	return nil
 }
 
-// find returns the rule of exactly that selector, or nil.
-func (r *rules) find(s ipsec.Selector) *rule {
-	i, ok := slices.BinarySearchFunc(r.list, s, func(x *rule, s ipsec.Selector) int { return compareSelectors(x.sel, s) })
-	if !ok {
-		return nil
-	}
-	return r.list[i]
-}
-
 func (r *rules) makePolicies(resolvers []netip.Addr) {
 	have := map[ipsec.Selector]bool{}
 	for _, x := range r.list {
