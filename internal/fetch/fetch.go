@@ -50,10 +50,11 @@ type key struct {
 
 // answer is what came, once done is closed.
 type answer struct {
-	done chan struct{}
-	at   time.Time // when it came
-	body []byte
-	err  error
+	done  chan struct{}
+	begun time.Time
+	at    time.Time // when it came
+	body  []byte
+	err   error
 }
 
 var _ pki.Fetcher = (*Fetcher)(nil)
@@ -89,8 +90,15 @@ func (f *Fetcher) Fetch(want pki.Fetch) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	timer := time.NewTimer(f.wait)
+	// Whoever comes to a slow server after others waits for the rest of their
+	// time only, so that it cannot hold up all that negotiate.
+	timer := time.NewTimer(max(0, f.wait-f.now().Sub(a.begun)))
 	defer timer.Stop()
+	select {
+	case <-a.done:
+		return a.body, a.err
+	default:
+	}
 	select {
 	case <-a.done:
 		return a.body, a.err
@@ -116,7 +124,7 @@ func (f *Fetcher) begin(want pki.Fetch) (*answer, error) {
 	default:
 		return nil, ErrBusy
 	}
-	a := &answer{done: make(chan struct{})}
+	a := &answer{done: make(chan struct{}), begun: f.now()}
 	f.keep(k, a)
 	f.work.Go(func() {
 		body, err := f.get(want)

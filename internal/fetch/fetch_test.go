@@ -119,6 +119,23 @@ func TestLate(t *testing.T) {
 	}
 }
 
+// A server that does not answer is waited for once, not by each who asks.
+func TestSlowServerIsWaitedForOnce(t *testing.T) {
+	release := make(chan struct{})
+	defer close(release)
+	at := server(t, func(http.ResponseWriter, *http.Request) { <-release })
+	now := time.Unix(1e9, 0)
+	f := fetcher(t, Options{Wait: time.Hour, Now: func() time.Time { return now }})
+	what := pki.Fetch{URI: at, Configured: true}
+	if _, err := f.begin(what); err != nil {
+		t.Fatal(err)
+	}
+	now = now.Add(time.Hour) // with any waiting, this test would not end
+	if _, err := f.Fetch(what); !errors.Is(err, ErrLate) {
+		t.Error(err)
+	}
+}
+
 // Answers and failures serve for a while, and no longer.
 func TestRemembers(t *testing.T) {
 	now := time.Unix(1e9, 0)
