@@ -20,7 +20,7 @@ var meshSize = flag.Int("mesh", 60, "gateways of the full mesh")
 // know.
 func mesh(seed uint64, size int) *World {
 	w := New(seed)
-	w.Trace.Quiet = true
+	w.Trace.Quiet, w.Net.record = true, nil
 	w.Net.IKE, w.Net.Data = Faults{Delay: 10 * time.Millisecond, Jitter: 5 * time.Millisecond}, Faults{Delay: 10 * time.Millisecond}
 	keys := map[*Node][]ike.PublicKey{}
 	for i := range size {

@@ -33,7 +33,7 @@ type Network struct {
 	links  map[link]Faults
 	cut    map[link]bool
 	script map[link][]fate // decided fates of the next IKE datagrams
-	record recorder
+	record recorder        // nil keeps nothing
 }
 
 // fate is what a script wants for one datagram.
@@ -118,7 +118,7 @@ func (n *Network) sendIKE(from, to netip.AddrPort, msg []byte) {
 	where := fmt.Sprintf("ike %s %s", l.from, l.to)
 	w.Stats.Sent++
 	w.traffic.sent(w, l, msg)
-	if w.byAddr[l.from] != nil && w.byAddr[l.to] != nil {
+	if n.record != nil && w.byAddr[l.from] != nil && w.byAddr[l.to] != nil {
 		n.record.add(l, from, to, msg)
 	}
 	if n.cut[l] || w.left(from.Addr()) || w.byAddr[to.Addr()] == nil && w.natAt(to.Addr()) == nil {
