@@ -52,13 +52,17 @@ type way struct {
 }
 
 // ways runs a case by a validating resolver's word and by our own proof.
-func ways(t *testing.T, run func(t *testing.T, w way)) {
+func ways(t *testing.T, run func(t *testing.T, w way)) { waysWith(t, Options{}, run) }
+
+// waysWith is ways with options beyond the usual ones.
+func waysWith(t *testing.T, more Options, run func(t *testing.T, w way)) {
 	for _, name := range []string{"ad", "validate"} {
 		t.Run(name, func(t *testing.T) {
 			w := way{name: name, clk: newClock()}
 			var at netip.AddrPort
 			w.lab, at = serve(t, dnslab.Options{Validates: name == "ad", Now: w.clk.now})
-			o := Options{Servers: []netip.AddrPort{at}, Now: w.clk.now, repeat: 20 * time.Millisecond}
+			o := more
+			o.Servers, o.Now = []netip.AddrPort{at}, w.clk.now
 			if name == "validate" {
 				o.Method, o.Anchors = BySelf, anchors(t, w.lab)
 			}
@@ -258,7 +262,7 @@ func TestC10LateAnswer(t *testing.T) {
 
 // C11: the first queries are lost.
 func TestC11LostQueries(t *testing.T) {
-	ways(t, func(t *testing.T, w way) { w.want(t, "198.18.9.14", oe.Options{}, oe.CauseNone) })
+	waysWith(t, Options{repeat: 20 * time.Millisecond}, func(t *testing.T, w way) { w.want(t, "198.18.9.14", oe.Options{}, oe.CauseNone) })
 }
 
 // C12: a loop, an endless chain, an answer that belongs to another name.
@@ -448,11 +452,14 @@ func TestC23ForgedDatagrams(t *testing.T) {
 // adversary.md OE-05.
 func TestC24ExtremeTTLs(t *testing.T) {
 	ways(t, func(t *testing.T, w way) {
+		asked := 0
 		for range 2 {
 			w.want(t, "198.18.9.16", oe.Options{}, oe.CauseNone)
-		}
-		if n := w.lab.Queries("16.9.18.198.in-addr.arpa.", oe.TypeIPSECKEY); n != 2 {
-			t.Errorf("TTL 0: asked %d times for two flows", n)
+			n := w.lab.Queries("16.9.18.198.in-addr.arpa.", oe.TypeIPSECKEY)
+			if n == asked {
+				t.Error("TTL 0: the answer serves a second flow")
+			}
+			asked = n
 		}
 		f := w.want(t, "198.18.9.17", oe.Options{}, oe.CauseNone)
 		if life := f.Expires.Sub(w.clk.now()); life != 24*time.Hour {
