@@ -54,9 +54,6 @@ func (t *Table) childUp(r ike.Report, c *conn, up ike.ChildUp) {
 		t.do(ToMachine{up.IKE, ike.Delete{Child: r.Serial}})
 		return
 	}
-	if sa := t.ikeBySerial(up.IKE); sa != nil && sa.refused {
-		return // it goes with its IKE SA
-	}
 	ch := &child{serial: r.Serial, ike: up.IKE, up: up, since: t.now, use: up.Use}
 	if up.Mode == ipsec.Tunnel {
 		ch.tunIn, ch.tunOut = t.nextTun, t.nextTun+1

@@ -26,7 +26,6 @@ type ikeSA struct {
 	doomedAt time.Time // when it is to be deleted because another supersedes it
 	doomed   bool
 	reauths  uint32 // the IKE SA that this one shall take the place of
-	refused  bool   // by uniqueids=keep, as soon as it was up
 
 	idle alarm // of one with a stranger, when it shall end if nothing rides on it
 }

@@ -37,7 +37,9 @@ func (t *Table) supersede(sa *ikeSA) {
 		case elsewhere && mode == config.UniqueKeep:
 			t.log(sa.conn.Conn, fmt.Sprintf("%s is connected from %s already: its IKE SA #%d from %s is refused (uniqueids=keep)",
 				sa.up.RemoteID, old.up.Remote, sa.serial, sa.up.Remote))
-			sa.refused, sa.doomed = true, true
+			// Its Child SA gets an eroute all the same, for as long as the Delete
+			// takes: answers to what it brings must not leave in the clear.
+			sa.doomed = true
 			t.do(ToMachine{sa.serial, ike.Delete{}})
 			return
 		case elsewhere && mode == config.UniqueReplace:
