@@ -87,3 +87,8 @@ func (s *step) proved(v ike.Verified) {
 		s.note("%s", w)
 	}
 }
+
+// certified reports whether the peer has proven itself by a certificate.
+func (s *SA) certified() bool {
+	return len(s.peerCerts) > 0 || s.peerMethod == ike.AuthEAPTLS
+}

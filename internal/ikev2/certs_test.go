@@ -118,3 +118,19 @@ func TestAdv_X509_05_06_Refused(t *testing.T) {
 		}
 	}
 }
+
+// X509-21: who has proven himself by a certificate gets no ticket, with which he
+// could come back after its revocation.
+func TestAdv_X509_21_NoTicket(t *testing.T) {
+	for _, certs := range []bool{false, true} {
+		p := newPair(t, 1)
+		if certs {
+			useCerts(p, pkitest.Root(t, pkitest.Spec{Subject: "CN=Root"}))
+		}
+		p.west.conns[0].Resume, p.east.conns[0].Resume = true, true
+		p.up()
+		if n := len(p.west.cfg.tickets); (n == 0) != certs {
+			t.Errorf("certificates %v: %d tickets", certs, n)
+		}
+	}
+}

@@ -30,7 +30,7 @@ import (
 type resumption struct {
 	peerID  ike.ID
 	auth    authClock
-	opaque  []byte       // the client's ticket
+	ticket  ticket       // of a client
 	d       ipsec.Secret // SK_d of before
 	session *session     // the gateway's view
 }
@@ -74,7 +74,7 @@ func (s *step) startResume() bool {
 	if !ok {
 		return false
 	}
-	s.hs.resume = &resumption{peerID: t.peerID, auth: t.auth, opaque: t.opaque, d: t.d}
+	s.hs.resume = &resumption{peerID: t.peerID, auth: t.auth, ticket: t, d: t.d}
 	s.localID, s.chosen = t.localID, t.chosen
 	s.state = stateKeyI
 	s.sendResume()
@@ -87,7 +87,7 @@ func (s *step) sendResume() {
 	if hs.cookie != nil {
 		ps = append(ps, wire.NewNotify(ike.NotifyCookie, hs.cookie))
 	}
-	ps = append(ps, wire.Nonce{Data: hs.ni}, wire.NewNotify(ike.NotifyTicketOpaque, hs.resume.opaque))
+	ps = append(ps, wire.Nonce{Data: hs.ni}, wire.NewNotify(ike.NotifyTicketOpaque, hs.resume.ticket.opaque))
 	ps = append(ps, hs.nat...)
 	if s.mayFragment() {
 		ps = append(ps, wire.NewNotify(ike.NotifyFragmentationSupported, nil))
@@ -106,7 +106,6 @@ func (s *step) sendResume() {
 // the exchange that there would have been anyway.
 func (s *step) fullInstead(why string) {
 	s.note("cannot resume the session: %s", why)
-	s.hs.resume.d.Wipe()
 	s.hs.resume, s.hs.cookie, s.hs.cookies = nil, nil, 0
 	s.win.pending = nil
 	s.localID, s.chosen = s.conn.Local.ID, suite.Chosen{}
@@ -119,6 +118,7 @@ func (s *step) resumeResponse(in inbound, ps wire.Payloads) {
 	nonce, ok := ps.Nonce()
 	switch {
 	case says(ps, ike.NotifyTicketNack):
+		hs.resume.d.Wipe()
 		s.fullInstead("the peer does not accept our ticket")
 		return
 	case !ok || in.SPIr == 0 || checkNonce(s.chosen.PRF, nonce.Data) != nil:
@@ -179,7 +179,8 @@ func (s *step) takeTicket(ps wire.Payloads) {
 }
 
 // giveTicket answers TICKET_REQUEST (section 4.2): with none, if the connection
-// does not want that.
+// does not want that. Who has proven himself by a certificate gets none: it may be
+// revoked before he comes back, and a ticket is no place for chains.
 func (s *step) giveTicket(ps wire.Payloads, base *ike.Conn) []wire.Payload {
 	if !says(ps, ike.NotifyTicketRequest) {
 		return nil
@@ -191,7 +192,7 @@ func (s *step) giveTicket(ps wire.Payloads, base *ike.Conn) []wire.Payload {
 	if r := s.hs.resume; r != nil && !r.auth.end.IsZero() {
 		life = min(life, r.auth.end.Sub(s.now))
 	}
-	if !base.Resume || base.Stranger != nil || s.peerMethod == ike.AuthNULL || s.gate == nil || life < time.Second {
+	if !base.Resume || base.Stranger != nil || s.peerMethod == ike.AuthNULL || s.certified() || s.gate == nil || life < time.Second {
 		return []wire.Payload{wire.NewNotify(ike.NotifyTicketNack, nil)}
 	}
 	t := session{
