@@ -182,6 +182,15 @@ func TestSignerIsComparedByLabels(t *testing.T) {
 	}
 }
 
+// A forger's name cannot write a line of its own into a log.
+func TestForgedNamesStayInTheirLine(t *testing.T) {
+	z := newSigned("test.")
+	set := Sets([]RR{{"a\n<0> all is well\x1b[2J.test.", 1, 60, []byte{1, 2, 3, 4}}})[0]
+	if _, err := set.Verify("test.", z.Keys, now); err == nil || strings.ContainsAny(err.Error(), "\n\x1b") {
+		t.Errorf("%q", err)
+	}
+}
+
 func TestWorkIsBounded(t *testing.T) {
 	z := newSigned("test.")
 	rrs := z.sign("a.test.", 1, 2, []byte{1, 2, 3, 4})

@@ -3,6 +3,7 @@ package dns
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"cygnet/internal/octet"
@@ -54,8 +55,16 @@ func (s Sig) end(now time.Time) time.Time {
 // ErrBogus is the kind of error that means: what should be proven is not.
 var ErrBogus = errors.New("bogus")
 
+// bogus makes an error of that kind. Names in it may be a forger's: whatever
+// could break a line of a log is replaced.
 func bogus(format string, args ...any) error {
-	return fmt.Errorf("%w: "+format, append([]any{ErrBogus}, args...)...)
+	plain := func(r rune) rune {
+		if r < ' ' || r > '~' {
+			return '?'
+		}
+		return r
+	}
+	return fmt.Errorf("%w: %s", ErrBogus, strings.Map(plain, fmt.Sprintf(format, args...)))
 }
 
 // Bounds of the work that one set can cause (KeyTrap, CVE-2023-50387).
