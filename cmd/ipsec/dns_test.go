@@ -87,6 +87,9 @@ func TestE04VerifyHosts(t *testing.T) {
 	if r := runIpsec(t, "verify", "--dns-only", "--host", "alice.example.test"); !strings.Contains(r.out, "\nalice.example.test can be reached opportunistically through 192.0.2.1\n") {
 		t.Errorf("%s", r.out)
 	}
+	if r := runIpsec(t, "verify", "--dns-only", "--ip", "192.0.2.1"); r.code != 0 || !line(r.out, "Looking for KEY in reverse map: 1.2.0.192.in-addr.arpa.", "DEPRECATED") {
+		t.Errorf("a KEY record: exit %d\n%s", r.code, r.out)
+	}
 	if r := runIpsec(t, "verify", "--ip", "nowhere"); r.code != 2 {
 		t.Errorf("--ip nowhere: exit %d", r.code)
 	}

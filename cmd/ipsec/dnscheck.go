@@ -98,6 +98,7 @@ func (c *dnsCheck) host(ctx context.Context, name string) (gateways []netip.Addr
 		a := c.ask(ctx, oe.Name(name), t)
 		c.say(finding{Label: fmt.Sprintf("Looking for %s in forward map: %s", oe.TypeName(t), name), Verdict: verdictOf(a), harmless: true})
 	}
+	c.deprecated(ctx, "forward", name)
 	addrs := c.addresses(ctx, name)
 	if len(addrs) == 0 {
 		c.ok(false, name+" has an address", verdictMissing)
@@ -109,6 +110,14 @@ func (c *dnsCheck) host(ctx context.Context, name string) (gateways []netip.Addr
 		gateways, ok = append(gateways, found...), ok || fine
 	}
 	return gateways, ok
+}
+
+// deprecated tells of a KEY record, which is nobody's way of publishing any more.
+func (c *dnsCheck) deprecated(ctx context.Context, which, name string) {
+	if c.ask(ctx, oe.Name(name), oe.TypeKEY).Found {
+		c.say(finding{Label: fmt.Sprintf("Looking for KEY in %s map: %s", which, name), Verdict: verdictDeprecated,
+			Advice: []string{"RFC 3445 has taken KEY away from IPsec; IPSECKEY is what peers look for"}})
+	}
 }
 
 // note is a line without a verdict.
@@ -136,7 +145,9 @@ func (c *dnsCheck) addresses(ctx context.Context, name string) (out []netip.Addr
 // there.
 func (c *dnsCheck) addr(ctx context.Context, addr netip.Addr) (gateways []netip.Addr, ok bool) {
 	f := c.find(ctx, oe.Gateways(addr, c.opts))
-	if !c.reverse(ctx, addr, f) {
+	found := c.reverse(ctx, addr, f)
+	c.deprecated(ctx, "reverse", oe.ReverseName(addr))
+	if !found {
 		return nil, false
 	}
 	for _, o := range f.Offers {
