@@ -166,6 +166,26 @@ func TestResumeUnanswered(t *testing.T) {
 	p.pass(resumePatience + time.Second)
 	p.check(1)
 
+	// Nothing at all gets through: the ticket is for when it does.
+	p = newPair(t, 107)
+	resuming(p)
+	p.up()
+	p.west.lose()
+	p.east.lose()
+	p.fate = func(datagram) []datagram { return nil }
+	p.west.initiate()
+	p.pass(2 * time.Minute)
+	if len(p.west.machines) != 0 {
+		t.Fatal(p)
+	}
+	p.fate, p.sent = nil, nil
+	p.west.initiate()
+	p.settle()
+	if got := p.exchanges(); !slices.Equal(got, []ike.ExchangeType{ike.Resume, ike.Auth}) {
+		t.Errorf("%v", got)
+	}
+	p.check(1)
+
 	p = newPair(t, 104)
 	resuming(p)
 	p.up()

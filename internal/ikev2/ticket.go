@@ -199,7 +199,7 @@ func (b ticketBox) put(t ticket) {
 	b[t.conn.Title()] = t
 }
 
-// take returns the ticket for a connection and forgets it: none is shown twice
+// take returns the ticket for a connection and forgets it: none is used twice
 // (RFC 5723, 4.3.1), lest a listener learns that the same peer is back.
 func (b ticketBox) take(now time.Time, c *ike.Conn) (ticket, bool) {
 	t, ok := b[c.Title()]

@@ -141,6 +141,7 @@ func (s *step) silence() {
 	switch s.state {
 	case stateInitI:
 		if s.hs.resume != nil {
+			s.cfg.tickets.put(s.hs.resume.ticket) // it has not been used: there may be no path
 			s.fullInstead("the peer does not answer to our ticket")
 			return
 		}
