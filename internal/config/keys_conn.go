@@ -164,8 +164,8 @@ var connKeys = append(oeKeys, []keyword[Conn]{
 	connOption("fake-strongswan", "yes or no", "no", "Pretend to be strongSwan.", harmless, "nobody is imitated"),
 	connOption("send-vendorid", "yes or no", "no", "Send our vendor ID.", harmless, "none is sent"),
 	connOption("me_peerid", "identity", "", "strongSwan's mediation.", refused, "there is no mediation", "mediation", "mediated_by"),
-	connOption("oe-mode", "tunnel or transport", "tunnel", "Mode with strangers.", harmless, noOE),
-	connOption("oe-forward", "yes or no", "no", "For forwarded packets.", harmless, noOE),
+	connOption("oe-mode", "tunnel or transport", "tunnel", "Mode with strangers.", harmless, "it is tunnel mode"),
+	connOption("oe-forward", "yes or no", "no", "Keys of strangers by the names that programs resolve.", harmless, "only reverse names are asked about"),
 	connOption("_plutodevel", "word", "", "A developer's.", harmless, "it never had a documented one"),
 }...)
 

@@ -28,9 +28,7 @@ func newSetup(d Dialect) Setup {
 	return s
 }
 
-const (
-	noOE = "opportunistic encryption is not active"
-)
+const ()
 
 // setupKeys are the parameters of config setup, freeswan.md 2.7, 2.11, 2.12.
 var setupKeys = append([]keyword[Setup]{
@@ -77,7 +75,7 @@ var setupKeys = append([]keyword[Setup]{
 	{name: "plutowait", kind: "yes or no", def: "no", doc: "Finish one start-up negotiation before the next.", field: yesNo(func(s *Setup) *bool { return &s.PlutoWait })},
 	{name: "rp_filter", kind: "%unchanged, 0, 1 or 2", def: "0", doc: "Reverse path filter of guarded devices.", field: integer(func(s *Setup) *int { return &s.RPFilter }, 0, 2, word[int]{"%unchanged", -1, ""})},
 	{name: "global-redirect-to", kind: "address", doc: "Send everybody who calls by IKEv2, and goes, to that gateway (RFC 5685).", field: addressField(func(s *Setup) *netip.Addr { return &s.RedirectTo })},
-	{name: "shuntlifetime", kind: "duration", def: "15m", doc: "How long a failed destination is remembered.", use: harmless, why: noOE, field: span(func(s *Setup) *time.Duration { return &s.ShuntLifetime }, time.Second)},
+	{name: "shuntlifetime", kind: "duration", def: "15m", doc: "How long a failed destination is remembered.", use: harmless, why: "that depends on what has failed", field: span(func(s *Setup) *time.Duration { return &s.ShuntLifetime }, time.Second)},
 	{name: "forwardcontrol", kind: "yes or no", def: "no", doc: "Switch IP forwarding on at start and off at stop.", field: yesNo(func(s *Setup) *bool { return &s.ForwardCtl })},
 	{name: "pluto", kind: "yes or no", def: "yes", doc: "Start the key daemon; no: manual keying only.", field: yesNo(func(s *Setup) *bool { return &s.Pluto })},
 	{name: "prepluto", kind: "command", doc: "Run before the daemon starts.", field: text(func(s *Setup) *string { return &s.PrePluto })},
@@ -100,8 +98,8 @@ var setupKeys = append([]keyword[Setup]{
 	setupOption("protostack", "name", "", "Data plane.", harmless, "the data plane is the program's own"),
 	setupOption("ikev1-policy", "accept, drop or reject", "drop", "What IKEv1 initiators get.", harmless, "IKEv1 is answered where a connection has keyexchange=ikev1, and dropped otherwise"),
 	setupOption("listen-tcp", "yes or no", "no", "IKE over TCP.", refused, "only UDP is listened on"),
-	setupOption("packetdefault", "no, yes, pass, drop or reject", "no", "1.x: what befalls packets without a connection.", harmless, noOE),
-	setupOption("opportunistic", "yes or no", "no", "1.x: opportunistic encryption.", harmless, noOE),
+	setupOption("packetdefault", "no, yes, pass, drop or reject", "no", "1.x: what befalls packets without a connection.", harmless, "conn packetdefault says that"),
+	setupOption("opportunistic", "yes or no", "no", "1.x: opportunistic encryption.", harmless, "oe= says that, and a file of 1.x has no policy groups"),
 	setupOption("no_eroute_pass", "yes or no", "no", "1.x: packets without a tunnel go in the clear.", refused, "what should be protected never leaves in the clear"),
 	setupOption("plutobackgroundload", "yes or no", "no", "1.x: load connections in the background.", harmless, "loading takes no time"),
 	setupOption("dump", "yes or no", "no", "1.x: permit core dumps.", harmless, "core dumps hold keys and are not made"),
@@ -112,15 +110,15 @@ var setupKeys = append([]keyword[Setup]{
 	setupOption("audit-log", "yes or no", "no", "Linux audit records.", harmless, "there are none"),
 	setupOption("seccomp", "word", "", "System call filter.", harmless, "it is built in"),
 	setupOption("statsbin", "program", "", "Program told of changes.", refused, "it is not run"),
-	setupOption("drop-oppo-null", "yes or no", "no", "Ignore anonymous peers.", harmless, noOE),
+	setupOption("drop-oppo-null", "yes or no", "no", "Ignore anonymous peers.", refused, "oe-min-auth= in the policy groups says who is let in"),
 	setupOption("ike-socket-bufsize", "number", "", "Buffer of the IKE socket.", harmless, "the system's size is used"),
 	setupOption("ike-socket-errqueue", "yes or no", "yes", "Watch ICMP errors.", harmless, "they are not needed"),
 	setupOption("xfrmlifetime", "duration", "", "Lifetime of kernel acquires.", harmless, "there is no kernel data plane"),
-	setupOption("expire-shunt-interval", "duration", "", "How often failed destinations are looked at.", harmless, noOE),
+	setupOption("expire-shunt-interval", "duration", "", "How often failed destinations are looked at.", harmless, "each failure has a time of its own"),
 	setupOption("charondebug", "list", "", "strongSwan's log levels.", harmless, "use plutodebug"),
-	setupOption("policy-names", "yes or no", "no", "Names in policy group files.", harmless, noOE),
-	setupOption("oe-stop", "word", "", "What becomes of OE policies at stop.", harmless, noOE),
-	setupOption("oe-mark", "word", "", "Mark of OE traffic.", harmless, noOE),
+	setupOption("policy-names", "yes or no", "no", "Names in policy group files.", refused, "host names in them are not looked up"),
+	setupOption("oe-stop", "word", "", "What becomes of OE policies at stop.", refused, "policies end with an orderly stop, as connections do"),
+	setupOption("oe-mark", "word", "", "Mark of OE traffic.", refused, "packets of strangers are not marked"),
 }, dnsKeys...)
 
 func setupOption(name, kind, def, doc string, u use, why string, aliases ...string) keyword[Setup] {
@@ -246,7 +244,7 @@ func parseIdentity(text string) (Identity, error) {
 	case "%fromcert":
 		return Identity{Kind: IdentityFromCert}, nil
 	case "%null":
-		return Identity{}, notYet{noOE}
+		return Identity{}, notYet{"an end that authenticates by null has no other identity anyway"}
 	}
 	if a, err := ParseAddress(text); err == nil {
 		if a.IsUnspecified() {
