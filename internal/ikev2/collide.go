@@ -59,3 +59,10 @@ func (s *step) stillborn(spi ipsec.SPI) {
 		t.stillborn = append(t.stillborn, spi)
 	}
 }
+
+// creating reports whether the peer may have made a pair for us of which we do
+// not know yet.
+func (s *SA) creating() bool {
+	t, ok := s.active.(*createTask)
+	return ok && t.sent
+}

@@ -309,3 +309,23 @@ func TestDeletedBeforeItsAnswer(t *testing.T) {
 		t.Errorf("west reports %+v", f)
 	}
 }
+
+// The peer rekeys a pair that it has just made for us, and the answer that would
+// tell us of it is still on its way: the rekeying waits, and nobody takes the pair
+// for gone.
+func TestRekeyedBeforeItsAnswer(t *testing.T) {
+	p := newPair(t, 5)
+	w, e := p.up()
+	p.west.step(w, ike.AddChild{Conn: w.conn})
+	request := p.flying[0]
+	p.flying = nil
+	p.east.receive(request.Send)
+	p.flying = nil // the answer is lost
+	p.east.step(e, ike.Rekey{Child: e.children[1].serial})
+	p.settle() // the rekeying is not
+	if len(facts[ike.ChildDown](p.east)) != 0 {
+		t.Error("east takes its pair for gone")
+	}
+	p.pass(2 * time.Minute)
+	p.check(2)
+}

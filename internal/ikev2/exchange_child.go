@@ -296,6 +296,9 @@ func (s *step) toRekey(in inbound) (old *child, ok bool) {
 	}
 	old = s.childByPeer(n.Protocol, spi)
 	switch {
+	case old == nil && s.creating(): // it may be the one whose answer is on its way
+		s.refuse(&ike.NotifyError{Type: ike.NotifyTemporaryFailure})
+		return nil, false
 	case old == nil && s.deleting(n.Protocol, spi): // RFC 7296, 2.25.1
 		s.refuse(&ike.NotifyError{Type: ike.NotifyTemporaryFailure})
 		return nil, false
