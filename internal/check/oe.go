@@ -9,13 +9,15 @@ import (
 	"cygnet/internal/config"
 )
 
-// opportunistic reports whether the file asks for opportunistic encryption,
-// also where this version refuses to do it.
-func opportunistic(g *Gateway) bool {
-	if g.Conf.Setup.OE == config.OEYes {
-		return true
-	}
-	return slices.ContainsFunc(g.Conf.Errors, func(p config.Problem) bool { return p.Conn == "" && p.Key == "oe" })
+// opportunistic reports whether the file asks for opportunistic encryption in so
+// many words.
+func opportunistic(g *Gateway) bool { return g.Conf.Setup.OE == config.OEYes }
+
+// asks reports whether the daemon asks a DNS server itself. The way to such a one
+// is exempt from all groups.
+func asks(g *Gateway, server netip.Addr) bool {
+	list := g.Conf.Setup.DNS.Resolvers
+	return len(list) == 0 || slices.ContainsFunc(list, func(a netip.AddrPort) bool { return a.Addr() == server })
 }
 
 // oePlace is the line that asks for it.
@@ -35,7 +37,7 @@ func dnsServers(g *Gateway, out *found) {
 	name := g.beside("policies") + "/clear"
 	open := g.group(name)
 	for _, a := range g.Facts.DNS {
-		if !anyContains(open, a) && !a.IsLoopback() {
+		if !anyContains(open, a) && !a.IsLoopback() && !asks(g, a) {
 			out.at(oePlace(g), "", fmt.Sprintf("the DNS server %s of this machine is not in the group clear", a), fmt.Sprintf("a line %s in %s", single(a), name))
 		}
 	}
