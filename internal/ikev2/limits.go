@@ -54,6 +54,11 @@ const (
 	defaultRetransmitFirst = 500 * time.Millisecond
 	defaultRetransmitTotal = 60 * time.Second
 
+	// A silent peer is asked again without a pause, as the waiting was one. So
+	// there must be some, whatever a connection says (CLK-06).
+	leastRetransmitFirst = 10 * time.Millisecond
+	leastRetransmitTotal = time.Second
+
 	// lingerLife is how long an ended IKE SA repeats its last answer to a peer
 	// that has not got it.
 	lingerLife = 20 * time.Second

@@ -79,10 +79,10 @@ func (w *window) answered(reply datagrams) {
 func patience(c *ike.Conn) (first, total time.Duration) {
 	first, total = defaultRetransmitFirst, defaultRetransmitTotal
 	if c != nil && c.RetransmitFirst > 0 {
-		first = c.RetransmitFirst
+		first = max(c.RetransmitFirst, leastRetransmitFirst)
 	}
 	if c != nil && c.RetransmitTotal > 0 {
-		total = c.RetransmitTotal
+		total = max(c.RetransmitTotal, leastRetransmitTotal)
 	}
 	return first, total
 }

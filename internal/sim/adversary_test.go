@@ -328,3 +328,71 @@ func ok(n int) string {
 	}
 	return words
 }
+
+// A peer asks for the net of another, under its own proven identity: it is
+// refused, and the other's traffic is not touched.
+func TestAdv_V2S_26_AnothersNet(t *testing.T) {
+	w := New(5)
+	w.Net.IKE, w.Net.Data = Faults{Delay: 10 * time.Millisecond}, Faults{Delay: 10 * time.Millisecond}
+	west, east, north := w.Add("west", "192.0.2.1", IKEv2), w.Add("east", "198.51.100.2", IKEv2), w.Add("north", "203.0.113.9", IKEv2)
+	tunnel := w.Tunnel("net", west, east, "10.1.0.0/24", "10.2.0.0/24")
+	greedy := w.Tunnel("greedy", north, east, "10.3.0.0/24", "10.2.0.0/24", func(n *Node, d *connection.Description) {
+		d.Narrow, d.KeyingTries = false, 1
+		if n == north {
+			d.Local.TS = tunnel.ConnA.Local.TS
+		}
+	})
+	west.Up("net")
+	w.Run(time.Second)
+	stream := w.Stream(tunnel, east, 10*time.Millisecond)
+	north.Up("greedy")
+	w.Run(time.Minute)
+	stream.Stop()
+	w.Run(time.Second)
+	if lost, twice := stream.Lost(); len(lost)+len(twice) > 0 || !tunnel.Secured() {
+		t.Errorf("west lost %d of %d packets", len(lost), stream.Sent())
+	}
+	if greedy.A.secures("greedy") || greedy.B.secures("greedy") {
+		t.Error("north got what is west's")
+	}
+	failed := false
+	for _, r := range north.Facts {
+		if f, ok := r.Fact.(ike.Failed); ok && f.Why.Notify == ike.NotifyTSUnacceptable {
+			failed = true
+		}
+	}
+	if !failed {
+		t.Errorf("north was not told\n%s", w.Trace)
+	}
+	fine(t, w, 5)
+}
+
+// Times that no configuration should hold: nothing spins, nothing overflows into
+// the past, and the tunnel that can be there is there.
+func TestAdv_CLK_06_OddTimes(t *testing.T) {
+	const most = time.Duration(1<<63 - 1)
+	for _, odd := range []time.Duration{0, -time.Second, time.Nanosecond, most} {
+		for name, set := range map[string]func(d *connection.Description){
+			"ikelife":    func(d *connection.Description) { d.IKELife = odd },
+			"life":       func(d *connection.Description) { d.ChildLife = odd },
+			"margin":     func(d *connection.Description) { d.RekeyMargin = odd },
+			"dpd":        func(d *connection.Description) { d.DPDDelay = odd },
+			"first wait": func(d *connection.Description) { d.RetransmitFirst = odd },
+			"total":      func(d *connection.Description) { d.RetransmitTotal = odd },
+		} {
+			w, tunnel := pairOf(1, func(_ *Node, d *connection.Description) { set(d) })
+			w.Trace.Quiet = true
+			tunnel.A.Up(tunnel.Name)
+			w.Run(10 * time.Minute)
+			for _, b := range w.Breaches[:min(2, len(w.Breaches))] {
+				t.Errorf("%s of %v: %v", name, odd, b)
+			}
+			if w.Stats.Events > 200_000 {
+				t.Errorf("%s of %v: %d events in ten minutes", name, odd, w.Stats.Events)
+			}
+			if w.Stats.Handshakes == 0 && (name != "total" || odd >= 0) {
+				t.Errorf("%s of %v: no tunnel", name, odd)
+			}
+		}
+	}
+}
