@@ -902,3 +902,26 @@ func TestAdv_V1_24(t *testing.T) {
 	}
 	p.up()
 }
+
+// One first message of Main Mode or Aggressive Mode that nobody follows up is
+// answered once, with no more octets than it had, or not at all.
+func TestAdv_RES_02_OneUnanswered(t *testing.T) {
+	for x, answers := range map[ike.ExchangeType]int{ike.MainMode: 1, ike.Aggressive: 0} {
+		p := newPair(t, 118)
+		ps := []wire.Payload{offerSA(offers1(p.east.conns[0]))}
+		for _, v := range ourVendorIDs {
+			ps = append(ps, wire.VendorID{Data: []byte(v)})
+		}
+		msg := wire.Append(nil, ike.Header{SPIi: 7, Major: 1, Exchange: x}, ps...)
+		p.east.inject(westAddr, msg)
+		p.flying = nil
+		p.pass(time.Hour)
+		octets := 0
+		for _, d := range p.sent {
+			octets += len(d.Msg)
+		}
+		if len(p.sent) != answers || octets > len(msg) {
+			t.Errorf("%s: %d octets get %d answers of %d octets", x, len(msg), len(p.sent), octets)
+		}
+	}
+}

@@ -78,7 +78,7 @@ func TestConfiguration(t *testing.T) {
 	}
 }
 
-// No address, no Child SA, for whatever reason; the IKE SA stays.
+// No address, no Child SA, for whatever reason; the IKE SA stays (RES-16).
 func TestConfigurationRefused(t *testing.T) {
 	for name, c := range map[string]struct {
 		change func(p *pair, pool *Addresses)
@@ -182,5 +182,18 @@ func TestAddresses(t *testing.T) {
 	}
 	if len(p.owner) != 2 || len(p.held) != 2 {
 		t.Errorf("the pool remembers %d addresses of %d", len(p.owner), len(p.held))
+	}
+}
+
+// Who asks for sixty addresses in one message gets one; a thousand are more than
+// a configuration may ask for, and the message is refused as a whole.
+func TestAdv_RES_16_ManyInOneMessage(t *testing.T) {
+	for n, leases := range map[int]int{60: 1, 1000: 0} {
+		p, pool := warrior(t, slices.Repeat([]string{"0.0.0.0"}, n)...)
+		w := p.west.initiate()
+		p.settle()
+		if len(pool.held) != leases || len(pool.owner) != leases || (w.state == stateUp) != (leases == 1) {
+			t.Errorf("%d asked for: %d have %d addresses\n%s", n, len(pool.held), len(pool.owner), p)
+		}
 	}
 }

@@ -235,6 +235,20 @@ func TestAdv_RES_04_UnfitAddresses(t *testing.T) {
 	}
 }
 
+// One header of version 3 is answered with fewer octets than it had, and never
+// again; knockWith compares the lengths.
+func TestAdv_RES_02_VersionThree(t *testing.T) {
+	p := anyoneAtEast(t)
+	if m, out := p.knockWith("192.0.2.1:500", versioned(3)); m != nil || len(out) != 1 {
+		t.Errorf("%d answers", len(out))
+	}
+	sent := len(p.sent)
+	p.pass(time.Hour)
+	if len(p.sent) != sent {
+		t.Error("it is answered again")
+	}
+}
+
 // What the gate does with messages that are not the beginning of anything.
 func TestAdv_V2C_05_06_07_10_11_Strangers(t *testing.T) {
 	base := func(change func(h *ike.Header)) []byte {

@@ -285,3 +285,39 @@ func TestIKEInsideTunnel(t *testing.T) {
 		t.Errorf("in clear: %x", got)
 	}
 }
+
+// A hundred thousand packets that meet one trap, of as many flows as there are
+// ports, ask for their tunnel once (RES-20); and of as many pairs of hosts as
+// one likes, there are never more questions than holds.
+func TestAdv_RES_20_AcquiresCoalesce(t *testing.T) {
+	g := newLab(t, Options{})
+	g[0].set(t, shunt(ipsec.Trap))
+	e := g[0].spd.Load().entries[0]
+	a, b := ports(inner4)
+	at := time.Unix(1000, 0)
+	ask := func(i int, pairs bool) bool {
+		p := udp(netip.AddrPortFrom(a.Addr(), uint16(i)), b, 1)
+		k, _ := parse(p)
+		if pairs {
+			k.key.addr[0] += uint64(i)
+		}
+		g[0].holds.mu.Lock()
+		defer g[0].holds.mu.Unlock()
+		acquire, _ := g[0].holds.add(e, &k.key, p, g[0].devices[0], at)
+		return acquire
+	}
+	for _, c := range []struct {
+		pairs bool
+		most  int
+	}{{false, 1}, {true, maxHolds - 1}} {
+		asked := 0
+		for i := range 100_000 {
+			if ask(i, c.pairs) {
+				asked++
+			}
+		}
+		if asked == 0 || asked > c.most {
+			t.Errorf("pairs %v: asked %d times, at most %d are right", c.pairs, asked, c.most)
+		}
+	}
+}

@@ -7,7 +7,6 @@ package leases
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net/netip"
 	"os"
@@ -46,22 +45,15 @@ type record struct {
 	Since time.Time `json:"since"`
 }
 
-// Open opens the file, and makes it and its directory if need be. failed is
-// told when writing does not succeed later.
+// Open opens the file, and makes it and its directory if need be. A damaged one
+// is put aside. failed is told of that, and when writing does not succeed later.
 func Open(name string, failed func(error)) (*File, error) {
 	if err := os.MkdirAll(filepath.Dir(name), 0o700); err != nil {
 		return nil, fmt.Errorf("make directory of leases: %w", err)
 	}
-	db, err := bbolt.Open(name, 0o600, &bbolt.Options{Timeout: openTime})
+	db, err := openSound(name, failed)
 	if err != nil {
-		return nil, fmt.Errorf("open %s: %w", name, err)
-	}
-	err = db.Update(func(tx *bbolt.Tx) error {
-		_, err := tx.CreateBucketIfNotExists(bucket)
-		return err
-	})
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("prepare %s: %w", name, err), db.Close())
+		return nil, err
 	}
 	f := &File{db: db, failed: failed, queue: map[netip.Addr]pool.Lease{}, signal: make(chan struct{}, 1), done: make(chan struct{})}
 	go f.write()
@@ -72,7 +64,7 @@ func Open(name string, failed func(error)) (*File, error) {
 // for long. Entries that make no sense are forgotten too.
 func (f *File) Load(now time.Time) ([]pool.Lease, error) {
 	var list []pool.Lease
-	err := f.db.Update(func(tx *bbolt.Tx) error {
+	err := f.update(func(tx *bbolt.Tx) error {
 		c := tx.Bucket(bucket).Cursor()
 		for k, v := c.First(); k != nil; k, v = c.Next() {
 			l, ok := parse(k, v)
@@ -126,7 +118,11 @@ func (f *File) Save(list []pool.Lease) {
 func (f *File) Close() error {
 	close(f.signal)
 	<-f.done
-	return f.db.Close()
+	return guarded(f.db.Close)
+}
+
+func (f *File) update(do func(*bbolt.Tx) error) error {
+	return guarded(func() error { return f.db.Update(do) })
 }
 
 // write serves the queue until Close.
@@ -146,7 +142,7 @@ func (f *File) flush() {
 	if len(todo) == 0 {
 		return
 	}
-	err := f.db.Update(func(tx *bbolt.Tx) error {
+	err := f.update(func(tx *bbolt.Tx) error {
 		b := tx.Bucket(bucket)
 		for a, l := range todo {
 			v, err := json.Marshal(record{l.Owner, l.Conn, l.Uses > 0, l.Since.UTC()})

@@ -228,3 +228,24 @@ func FuzzParseRange(f *testing.F) {
 		}
 	})
 }
+
+// A peer that asks a thousand times has one address, and leaves the others their
+// own; the one for whom there is none hears that there is none.
+func TestAdv_RES_16_OneAsksForAll(t *testing.T) {
+	var b Book
+	take := b.taker(t, ranges(t, "10.9.0.1-10.9.0.3"))
+	for i := range 1000 {
+		want := netip.AddrFrom4([4]byte{10, 9, 0, byte(i % 8)})
+		if got := take(0, "greedy", want); got != "10.9.0.1" {
+			t.Fatalf("asked for %s the %d. time, it gets %s", want, i+1, got)
+		}
+	}
+	for _, c := range []struct{ owner, got string }{{"ann", "10.9.0.2"}, {"ben", "10.9.0.3"}} {
+		if got := take(0, c.owner, any4); got != c.got {
+			t.Errorf("%s gets %s", c.owner, got)
+		}
+	}
+	if got := take(0, "cat", any4); got != ErrFull.Error() {
+		t.Errorf("cat gets %s", got)
+	}
+}

@@ -105,6 +105,8 @@ func (r *receiver) divert(k kind, a Arrival, b []byte) {
 			return
 		}
 		r.h.deliverIKE(a.Local, r.h.o.NATTPort, a.Remote, b[markerLen:])
+	case kindKeepalive:
+		r.h.drops.keepalive.Add(1)
 	case kindShort:
 		r.h.drops.short.Add(1)
 	}
