@@ -92,6 +92,7 @@ func TestR15_10GroupFiles(t *testing.T) {
 	}
 }
 
+// D25: every entry that is read from a group file reads back as itself.
 func FuzzGroupFile(f *testing.F) {
 	f.Add("10.0.0.0/8 tcp 0 25 # x\n%any\n")
 	f.Fuzz(func(t *testing.T, text string) {

@@ -492,7 +492,7 @@ func TestA23ExplicitWins_OE_14(t *testing.T) {
 	}
 }
 
-// A17 to A20: what Grant gives to whom.
+// A17, A18, A19, A20: what Grant gives to whom.
 func TestGrant(t *testing.T) {
 	s := newStage(t)
 	s.act(Regroup{Mode: config.OEYes, Rand: zeros{}, Ours: []netip.Addr{us}, Own: []crypto.PublicKey{ourKey}, List: groupsOf(t, "", map[string]string{
@@ -576,7 +576,7 @@ func TestForgedSources_OE_10(t *testing.T) {
 	}
 }
 
-// D13.1 and oe=auto: without our record the groups are idle and cost nothing; it
+// opportunistic.md 13 and oe=auto: without our record the groups are idle and cost nothing; it
 // is found later, and they act.
 func TestSelfCheck(t *testing.T) {
 	s := newStage(t)

@@ -95,7 +95,7 @@ func TestWire(t *testing.T) {
 
 // TestRefused: what a peer that holds the keys must not be able to do, and
 // what one that does not hold them tries.
-// adversary.md ESP-02, ESP-03, ESP-21, ESP-28.
+// adversary.md ESP-02, ESP-03, ESP-21, ESP-28; opportunistic.md D21, and D15 for ESP.
 func TestRefused(t *testing.T) {
 	s := tunnel4()
 	s.encap = true

@@ -220,7 +220,8 @@ func TestHostileNamesStayText(t *testing.T) {
 	}
 }
 
-// Whatever parses can be written again and means the same.
+// D25: whatever parses of IPSECKEY, TXT and KEY can be written again and means the
+// same.
 func FuzzRecord(f *testing.F) {
 	for _, text := range []string{"0a01 04c0000201", "0ac8", "0a0302c0000102", "0a0304036777610474657374 00", "4200 0401 03010001"} {
 		f.Add(uint16(45), append(unhex(f, text), edKey(1)...))

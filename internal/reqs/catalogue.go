@@ -18,11 +18,12 @@ type Catalogue struct {
 	numberForm          *regexp.Regexp
 	nameForm            *regexp.Regexp // in names of tests; nil: numbers stand in comments only
 	groupForm, itemForm *regexp.Regexp
+	label               string // of a number in one of the groups
 	intro, noun         string
 }
 
 // Catalogues are all there are.
-var Catalogues = []*Catalogue{Requirements, Adversary}
+var Catalogues = []*Catalogue{Requirements, Adversary, Opportunism}
 
 // Requirements are those of the manual.
 var Requirements = &Catalogue{
@@ -48,11 +49,31 @@ var Adversary = &Catalogue{
 	nameForm:   regexp.MustCompile(`_(V2C|V2S|V1|CRY|ESP|FRG|X509|CFG|CTL|OE|RES|CRS|CLK|NET)((?:_[0-9]{2})+)(?:_|$)`),
 	groupForm:  regexp.MustCompile(`^([A-Z0-9]+) (.+)$`),
 	itemForm:   regexp.MustCompile(`^([A-Z0-9]+)-([0-9]{2}) (done|open) (.+)$`),
+	label:      "%s-%02d",
 	noun:       "cases",
 	intro: `# What an adversary or an accident may do, and the test that it fails against
 
 Written by "go run ./internal/reqs/gen" from [adversary.txt](adversary.txt) and
 from what tests and scenarios say of themselves; do not edit it. A case that is
+open says why.
+`,
+}
+
+// Opportunism are the acceptance cases of opportunistic encryption.
+var Opportunism = &Catalogue{
+	DataFile: "docs/opportunism.txt", PageFile: "docs/opportunism.md", Reasons: true,
+	groups:     []string{"A", "B", "C", "D", "E"},
+	numberForm: regexp.MustCompile(`\b([A-E])([0-9]{2})\b`),
+	groupForm:  regexp.MustCompile(`^([A-E]) (.+)$`),
+	itemForm:   regexp.MustCompile(`^([A-E])([0-9]{2}) (done|open) (.+)$`),
+	label:      "%s%02d",
+	noun:       "cases",
+	intro: `# What opportunistic encryption must do, and the test that it does
+
+Written by "go run ./internal/reqs/gen" from [opportunism.txt](opportunism.txt)
+and from what tests and scenarios say of themselves; do not edit it. "A" is the
+gateway under test, "B" its peer; a bare number is a host of the DNS laboratory
+(192.0.2.N), zN a zone of it and hN a host with a hostile record. A case that is
 open says why.
 `,
 }
@@ -79,7 +100,7 @@ func (c *Catalogue) Label(n Number) string {
 	if c.groups == nil {
 		return fmt.Sprintf("R%d.%d", n.Group, n.Item)
 	}
-	return fmt.Sprintf("%s-%02d", c.groups[n.Group-1], n.Item)
+	return fmt.Sprintf(c.label, c.groups[n.Group-1], n.Item)
 }
 
 // numbers finds all numbers in a text, each once, in order.

@@ -60,6 +60,20 @@ func TestAllCases(t *testing.T) {
 	}
 }
 
+// None of the cases of opportunistic encryption is missing from the file.
+func TestAllOpportunism(t *testing.T) {
+	d, _ := read(t, Opportunism)
+	items := []int{23, 38, 24, 25, 10}
+	if len(d.Groups) != len(items) || len(d.All()) != 120 {
+		t.Fatalf("%d groups with %d cases", len(d.Groups), len(d.All()))
+	}
+	for i, g := range d.Groups {
+		if len(g.Items) != items[i] {
+			t.Errorf("%s has %d cases, expected %d", Opportunism.title(g.Number), len(g.Items), items[i])
+		}
+	}
+}
+
 // None of the manual's requirements is missing from the file.
 func TestAllNumbers(t *testing.T) {
 	d, _ := read(t, Requirements)

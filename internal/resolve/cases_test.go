@@ -105,7 +105,10 @@ func offers(f oe.Finding) string {
 
 var legacy = oe.Options{TXT: true}
 
-// What the laboratory's sound names give.
+// A05, A06, A07, A08, A21, A22: what the laboratory's sound names give: Ed25519,
+// ECDSA and RSA, five long keys that need TCP, names by RFC 2317 and of IPv6, with
+// and without a wildcard, a gateway by its name, TXT alone, beside a broken one,
+// and without an address.
 func TestGatewaysOfTheLab(t *testing.T) {
 	ways(t, func(t *testing.T, w way) {
 		for addr, want := range map[string]string{

@@ -21,7 +21,7 @@ const (
 
 // 10,000 forged IKE_SA_INIT requests come in a second, each from another address
 // and good in itself: an established tunnel keeps its traffic, loses nothing and
-// is rekeyed; a new peer connects; memory stays bounded (RES-06). For the whole
+// is rekeyed; a new peer connects; memory stays bounded (RES-06, D13). For the whole
 // half minute: -flood 30s.
 func TestAdv_RES_06_Flood(t *testing.T) {
 	w := New(1)

@@ -11,7 +11,8 @@ import (
 	"cygnet/internal/ipsec"
 )
 
-// B01 to B25, opportunistic.md 2.6: what comes of every pair of groups when A
+// B01 B02 B03 B04 B05 B06 B07 B08 B09 B10 B11 B12 B13 B14 B15 B16 B17 B18 B19 B20
+// B21 B22 B23 B24 B25, opportunistic.md 2.6: what comes of every pair of groups when A
 // sends first and B answers what it gets. Where either end is private, or blocks,
 // nothing arrives in the clear. A's clear packet that B drops because A is
 // private to it begins nothing at B: there the tunnel comes with B's own packet.
@@ -165,7 +166,7 @@ func TestA18OneSided(t *testing.T) {
 	sound(t, w)
 }
 
-// B30 to B32: a destination moves between groups while packets flow: no packet
+// B30, B31, B32: a destination moves between groups while packets flow: no packet
 // is lost that both groups encrypt, none is clear that either forbids.
 func TestB30Reread(t *testing.T) {
 	both := func(a, b string) map[string]string { return map[string]string{"private": a, "private-or-clear": b} }

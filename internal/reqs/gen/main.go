@@ -1,4 +1,5 @@
-// Command gen writes docs/requirements.md and docs/adversary.md. Run it from the root of the tree:
+// Command gen writes docs/requirements.md, docs/adversary.md and
+// docs/opportunism.md. Run it from the root of the tree:
 //
 //	go run ./internal/reqs/gen
 package main
