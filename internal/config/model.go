@@ -121,6 +121,7 @@ type Setup struct {
 	KLIPSDebug  []string
 	PlutoDebug  []string
 	DumpDir     string
+	StatusGroup string // its members may use the commands that only look; empty: root alone
 	SecretsFile string // empty: beside ipsec.conf
 	IPsecDir    string // empty: ipsec.d beside ipsec.conf
 
@@ -308,6 +309,8 @@ type Conn struct {
 	Domains       []string     // modecfgdomains=
 	ESN           ike.Tristate // Auto: offer both, prefer ESN
 	ReplayWindow  int          // packets
+	TFC           int          // tfc=: octets, or ipsec.ToMTU
+	RefuseTFC     bool         // send-no-esp-tfc=
 	Narrowing     bool
 	CheckArrival  bool // inner packets must match the selectors
 

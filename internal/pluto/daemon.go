@@ -258,7 +258,7 @@ func (d *Daemon) listen() error {
 	}
 	s := &whack.Server{Handle: d.handle, Refused: func(p whack.Peer, why string) {
 		d.log.Warn("control client refused: "+why, "uid", p.UID, "pid", p.PID)
-	}}
+	}, Readers: d.lookers()}
 	if err := s.Listen(filepath.Join(d.o.RunDir, "pluto.ctl")); err != nil {
 		return err
 	}

@@ -7,12 +7,14 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"net"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -21,8 +23,8 @@ import (
 
 // Peer is who is on the other end of a control connection.
 type Peer struct {
-	UID uint32
-	PID int32
+	UID, GID uint32
+	PID      int32
 }
 
 // Handler answers one request. It calls send for each reply, the last one
@@ -36,6 +38,9 @@ type Server struct {
 	Handle Handler
 	// Refused, if not nil, is told of clients that were turned away.
 	Refused func(peer Peer, why string)
+	// Readers is the number of a group whose members may use the operations that
+	// are Reading; 0: nobody but root and the daemon's own user may do anything.
+	Readers uint32
 
 	path string
 	ln   *net.UnixListener
@@ -43,10 +48,12 @@ type Server struct {
 	stop context.CancelFunc
 	wg   sync.WaitGroup
 	seat chan struct{}
+
+	looking atomic.Int32 // clients who may only look
 }
 
-// Listen makes the socket at path, mode 0600, and its directory, mode 0700. A
-// stale socket is replaced; a live one, or anything that is no socket of our
+// Listen makes the socket at path, mode 0600, and its directory, mode 0700; with
+// Readers 0660 and 0710, of that group. A stale socket is replaced; a live one, or anything that is no socket of our
 // own, is an error (adversary.md CTL-01).
 func (s *Server) Listen(path string) error {
 	if err := privateDir(filepath.Dir(path)); err != nil {
@@ -64,6 +71,10 @@ func (s *Server) Listen(path string) error {
 	if err := os.Chmod(path, 0o600); err != nil {
 		ln.Close()
 		return fmt.Errorf("protect control socket: %w", err)
+	}
+	if err := s.admit(path); err != nil {
+		ln.Close()
+		return err
 	}
 	s.path, s.ln = path, ln
 	s.seat = make(chan struct{}, maxClients)
@@ -171,10 +182,22 @@ func (s *Server) serve(c *net.UnixConn) {
 		return
 	}
 	send := func(r Reply) error { return write(c, r) }
-	if peer.UID != 0 && peer.UID != uint32(os.Geteuid()) {
+	who := s.role(c, peer)
+	if who == nobody {
 		s.refuse(peer, "neither root nor the daemon's own user")
-		send(Reply{Code: CodeSerious, Text: "not permitted: run it as root", Final: true, Exit: ExitPermission, Reason: ExitPermission.String()})
+		send(notPermitted("not permitted: run it as root"))
+		// What it has sent must be read, or the answer is lost with it.
+		c.SetReadDeadline(time.Now().Add(refusedTime))
+		io.CopyN(io.Discard, c, maxRequest)
 		return
+	}
+	if who == reader {
+		if s.looking.Add(1) > maxReaders {
+			s.looking.Add(-1)
+			s.refuse(peer, "too many clients who look")
+			return
+		}
+		defer s.looking.Add(-1)
 	}
 	c.SetReadDeadline(time.Now().Add(requestTime))
 	in := bufio.NewReaderSize(c, maxRequest+1)
@@ -189,6 +212,11 @@ func (s *Server) serve(c *net.UnixConn) {
 		send(Reply{Code: CodeNever, Text: err.Error(), Final: true, Exit: ExitUsage, Reason: ExitUsage.String()})
 		return
 	}
+	if who == reader && !req.Op.Reading() {
+		s.refuse(peer, fmt.Sprintf("it may look, but not %s", req.Op))
+		send(notPermitted(fmt.Sprintf("not permitted: statusgroup= may look only; %s is for root", req.Op)))
+		return
+	}
 	ctx, cancel := context.WithCancel(s.ctx)
 	defer cancel()
 	c.SetReadDeadline(time.Time{})
@@ -197,6 +225,10 @@ func (s *Server) serve(c *net.UnixConn) {
 		c.Read(make([]byte, 1))
 	})
 	s.Handle(ctx, peer, req, send)
+}
+
+func notPermitted(text string) Reply {
+	return Reply{Code: CodeSerious, Text: text, Final: true, Exit: ExitPermission, Reason: ExitPermission.String()}
 }
 
 func write(c net.Conn, r Reply) error {
@@ -234,5 +266,5 @@ func credentials(c *net.UnixConn) (Peer, error) {
 	if err := errors.Join(err, fault); err != nil {
 		return Peer{}, fmt.Errorf("ask for credentials: %w", err)
 	}
-	return Peer{cred.Uid, cred.Pid}, nil
+	return Peer{cred.Uid, cred.Gid, cred.Pid}, nil
 }
