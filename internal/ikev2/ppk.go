@@ -184,7 +184,7 @@ func (s *step) answerPPK(c *ike.Conn, ps wire.Payloads, auth wire.AUTH, then fun
 	}
 	n, named := ps.Notify(ike.NotifyPPKIdentity)
 	switch {
-	case !named && c.PPK == ike.PPKInsist:
+	case c.PPK == ike.PPKInsist && (!named || !s.hs.ppk.agreed): // naming one is not using it
 		s.refuseAuth(&ike.Failure{Reason: ike.ReasonAuth, Why: "the peer uses no PPK, which connection \"" + c.Name + "\" insists on"})
 		return
 	case !named || !s.hs.ppk.agreed:

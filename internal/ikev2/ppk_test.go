@@ -109,6 +109,26 @@ func TestAdv_V2S_36_PPK(t *testing.T) {
 	}
 }
 
+// A PPK that is named in IKE_AUTH, but not agreed on in IKE_SA_INIT, is not used
+// (RFC 8784, 3): a responder that insists must not take the name for the key.
+func TestAdv_V2S_36_PPKNamedOnly(t *testing.T) {
+	p := newPair(t, 82)
+	p.east.conns[0].PPK = ike.PPKInsist
+	p.west.secrets(onlyPSK)
+	p.east.secrets(onlyPSK + ppkA)
+	w := NewInitiator(p.west.cfg, p.west.conns[0], p.west.addr, p.east.addr)
+	p.west.machines = append(p.west.machines, w)
+	w.hs.ppk.name = "alpha" // said, and never had
+	p.west.step(w, ike.Initiate{})
+	p.settle()
+	if f := p.west.failure(); f.Notify != ike.NotifyAuthenticationFailed {
+		t.Errorf("%+v", f)
+	}
+	if len(facts[ike.IKEUp](p.east)) != 0 {
+		t.Error("up without the PPK")
+	}
+}
+
 // anyPeer leaves the index out, for ends whose names prove nothing.
 func anyPeer(text string) string { return strings.ReplaceAll(text, "@west @east ", "") }
 
