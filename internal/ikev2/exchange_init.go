@@ -164,10 +164,11 @@ func (s *step) useCookie(cookie []byte) {
 
 // initRefused deals with an error. Only INVALID_KE_PAYLOAD leads us elsewhere,
 // once for each group; others are remembered for the day nothing better has
-// come.
+// come. Who resumes a session has sent no KE, and must not be led into a key
+// exchange: AUTH of a resumption would prove nothing about the other end of that.
 func (s *step) initRefused(n wire.Notify) {
 	hs := s.hs
-	if n.Kind == ike.NotifyInvalidKEPayload {
+	if n.Kind == ike.NotifyInvalidKEPayload && hs.resume == nil {
 		if k := otherGroup(s.conn.IKE, hs.tried, n.Data); k != nil {
 			s.makeInitKey(k)
 		}

@@ -200,6 +200,54 @@ func TestResumeUnanswered(t *testing.T) {
 	}
 }
 
+// An error in the clear leads no client from its ticket into a key exchange with
+// whoever sent it: AUTH of a resumption is made with nothing but the keys of the
+// IKE SA, and proves the gateway only because those come from the ticket.
+func TestAdv_MS12_ResumptionTurnedIntoKeyExchange(t *testing.T) {
+	p := newPair(t, 108)
+	resuming(p)
+	p.up()
+	p.west.lose()
+	p.east.lose()
+	p.fate = func(d datagram) []datagram {
+		if exchangeOf(d) == ike.Resume {
+			return nil
+		}
+		return []datagram{d}
+	}
+	w := p.west.initiate()
+	h := ike.Header{SPIi: w.spiI, Major: 2, Exchange: ike.Resume, Flags: ike.FlagResponse}
+	for _, k := range w.conn.IKE[0].KE {
+		lie := wire.NewNotify(ike.NotifyInvalidKEPayload, []byte{byte(k.ID >> 8), byte(k.ID)})
+		p.west.step(w, ike.Received{Local: w.local, Remote: w.remote, Msg: wire.Append(nil, h, lie)})
+	}
+	if got := p.exchanges(); slices.Contains(got, ike.SAInit) {
+		t.Fatalf("resuming, and yet %v", got)
+	}
+	p.pass(resumePatience + time.Second)
+	p.check(1)
+	if w.hs != nil {
+		t.Error("the IKE SA is not up")
+	}
+}
+
+// A gateway under load asks for a cookie first, in the exchange that it was
+// called by (RFC 5723, 4.3.2).
+func TestResumeCookie(t *testing.T) {
+	p := newPair(t, 109)
+	resuming(p)
+	p.up()
+	p.west.lose()
+	p.east.lose()
+	p.east.gate.limits.HalfOpen = 0
+	p.west.initiate()
+	p.settle()
+	if got := p.exchanges(); !slices.Equal(got, []ike.ExchangeType{ike.Resume, ike.Resume, ike.Auth}) {
+		t.Errorf("%v", got)
+	}
+	p.check(1)
+}
+
 // Whoever has a ticket but not its keys, a listener for instance, gets nowhere,
 // and floods of such requests meet the gate like others.
 func TestAdv_MS12_StolenTicket(t *testing.T) {

@@ -269,7 +269,7 @@ func (g *Gate) sweep(now time.Time) {
 //
 //	<-- HDR(A,0), N(COOKIE)
 func (g *Gate) askCookie(now time.Time, in inbound, out []ike.Action) []ike.Action {
-	h := ike.Header{SPIi: in.SPIi, Major: ike.Version2, Exchange: ike.SAInit, Flags: ike.FlagResponse}
+	h := ike.Header{SPIi: in.SPIi, Major: ike.Version2, Exchange: in.Exchange, Flags: ike.FlagResponse}
 	msg := wire.Append(nil, h, wire.NewNotify(ike.NotifyCookie, g.cookies.bake(now, in)))
 	if len(msg) > len(in.msg) {
 		return out
