@@ -229,7 +229,7 @@ func (c entryChange) String() string {
 func (t *Table) recompile() (closed int, change entryChange) {
 	o := &t.oe
 	old := o.rules
-	o.rules = compile(o.List, t.modeOf, o.Resolvers)
+	o.rules = compile(o.List, t.modeOf, o.Ours, o.Resolvers)
 	change = differ(old, o.rules)
 	t.templates()
 	t.dirty = true

@@ -56,12 +56,18 @@ func (c Clash) String() string {
 	return fmt.Sprintf("%s:%d: %s is in group %q already (%s:%d), which is stricter than %q and has it", c.LostAt.File, c.LostAt.Line, c.Target, c.Kept, c.KeptAt.File, c.KeptAt.Line, c.Lost)
 }
 
-// compile makes rules of groups. mode is oe= as it is in force for a group.
-func compile(groups []*Group, mode func(*Group) config.OEMode, exempt []netip.Addr) *rules {
+// compile makes rules of groups. mode is oe= as it is in force for a group, own
+// are the addresses of this machine. A list of members that all of them share
+// names ourselves too; what we send there never leaves, and no entry is about it
+// (opportunistic.md 2.7).
+func compile(groups []*Group, mode func(*Group) config.OEMode, own, exempt []netip.Addr) *rules {
 	r := &rules{}
 	for _, g := range groups {
 		r.addGroup(g, mode(g))
 	}
+	r.list = slices.DeleteFunc(r.list, func(x *rule) bool {
+		return x.sel.Dst.IsSingleIP() && slices.Contains(own, x.sel.Dst.Addr())
+	})
 	slices.SortStableFunc(r.list, func(a, b *rule) int {
 		return cmp.Or(compareSelectors(a.sel, b.sel), cmp.Compare(a.Rank, b.Rank))
 	})

@@ -44,7 +44,7 @@ func groupsOf(t testing.TB, conf string, files map[string]string) []*Group {
 
 func rulesOf(t testing.TB, mode config.OEMode, conf string, files map[string]string) *rules {
 	t.Helper()
-	return compile(groupsOf(t, conf, files), func(*Group) config.OEMode { return mode }, nil)
+	return compile(groupsOf(t, conf, files), func(*Group) config.OEMode { return mode }, nil, nil)
 }
 
 func packet(src, dst string) ipsec.Flow {
@@ -282,7 +282,7 @@ func TestOthers(t *testing.T) {
 func TestExempt_OE_17(t *testing.T) {
 	resolver := netip.MustParseAddr("198.51.100.53")
 	for _, files := range []map[string]string{{"private": "0.0.0.0/0\n"}, {"private": "0.0.0.0/0\n198.51.100.53\n"}} {
-		r := compile(groupsOf(t, "", files), func(*Group) config.OEMode { return config.OEYes }, []netip.Addr{resolver})
+		r := compile(groupsOf(t, "", files), func(*Group) config.OEMode { return config.OEYes }, nil, []netip.Addr{resolver})
 		policy := func(s ipsec.Selector) *ipsec.Policy {
 			for i := range r.plain {
 				if r.plain[i].Selector == s {
@@ -367,7 +367,7 @@ func TestLinkRoutes(t *testing.T) {
 			g.Link = link
 		}
 		var got []string
-		for _, r := range compile(groups, func(*Group) config.OEMode { return config.OEYes }, nil).routes {
+		for _, r := range compile(groups, func(*Group) config.OEMode { return config.OEYes }, nil, nil).routes {
 			got = append(got, r.Prefix.String())
 		}
 		if text := strings.Join(got, " "); text != c.want {

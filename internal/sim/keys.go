@@ -1,7 +1,8 @@
 package sim
 
 import (
-	"crypto/ed25519"
+	"crypto"
+	"crypto/rand"
 	"fmt"
 
 	"cygnet/internal/ike"
@@ -9,11 +10,11 @@ import (
 	"cygnet/internal/suite"
 )
 
-// Keys is a node's ike.KeyStore: shared secrets by pair of identities, and an
-// Ed25519 key of its own.
+// Keys is a node's ike.KeyStore: shared secrets by pair of identities, and a
+// private key of its own.
 type Keys struct {
 	psk     map[[2]ike.ID]string
-	private ed25519.PrivateKey
+	private crypto.Signer
 }
 
 func newKeys() *Keys { return &Keys{psk: map[[2]ike.ID]string{}} }
@@ -35,7 +36,7 @@ func (k *Keys) Sign(_ *ike.Conn, octets []byte, hashes []uint16) (ike.Signature,
 	if k.private == nil {
 		return ike.Signature{}, fmt.Errorf("no private key")
 	}
-	method, data, err := suite.SignDigital(nil, k.private, octets, hashes)
+	method, data, err := suite.SignDigital(rand.Reader, k.private, octets, hashes)
 	return ike.Signature{Method: method, Data: data}, err
 }
 

@@ -102,7 +102,11 @@ func (n *Node) Opportunistic(conf string, files map[string]string) {
 		panic(err)
 	}
 	facts := &connection.Facts{Ours: []connection.Address{{Addr: n.Addr, Virtual: "ipsec0", Physical: "eth0"}}}
-	facts.Default[0] = connection.Gateway{Device: "eth0", Addr: n.Addr}
+	family := 0
+	if n.Addr.Is6() {
+		family = 1
+	}
+	facts.Default[family] = connection.Gateway{Device: "eth0", Addr: n.Addr}
 	ev := connection.Regroup{Mode: f.Setup.OE, Ours: []netip.Addr{n.Addr}, DNS: oe.Options{TXT: true},
 		Rand: n.world.chance.reader("oe", n.Name)}
 	if n.Keys.private != nil {

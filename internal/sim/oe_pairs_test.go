@@ -99,13 +99,13 @@ func TestA10Authority(t *testing.T) {
 
 // claim gives from a connection written by hand, by which it asks to for anything
 // that it wants. Its key is the one it has.
-func claim(w *World, from, to *Node, local, remote netip.Prefix) *ike.Conn {
-	return w.define("claim", from, to, local, remote, []func(*Node, *connection.Description){func(_ *Node, d *connection.Description) {
+func claim(w *World, from, to *Node, local, remote netip.Prefix, more ...func(*Node, *connection.Description)) *ike.Conn {
+	return w.define("claim", from, to, local, remote, append([]func(*Node, *connection.Description){func(_ *Node, d *connection.Description) {
 		d.Local.ID, d.Local.Auth = ike.IDOfAddr(from.Addr), []ike.AuthMethod{ike.AuthPubkey}
 		d.Remote.ID, d.Remote.Auth = ike.IDOfAddr(to.Addr), []ike.AuthMethod{ike.AuthPubkey}
 		d.Remote.Keys = []ike.PublicKey{{Key: to.Key()}}
 		d.Encap = ike.Auto
-	}})
+	}}, more...))
 }
 
 // A14, OE-11: a stranger that asks for nets gets the pair of the two ends, or

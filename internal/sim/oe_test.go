@@ -31,7 +31,12 @@ func group(name, text string) map[string]string { return map[string]string{name:
 
 func ping(from, to *Node) uint64 { return from.Ping(icmp(from.Addr, to.Addr)) }
 
-func icmp(a, b netip.Addr) ipsec.Flow { return ipsec.Flow{Src: a, Dst: b, Proto: 1, SrcPort: 8 << 8} }
+func icmp(a, b netip.Addr) ipsec.Flow {
+	if a.Is6() {
+		return ipsec.Flow{Src: a, Dst: b, Proto: 58, SrcPort: 128 << 8}
+	}
+	return ipsec.Flow{Src: a, Dst: b, Proto: 1, SrcPort: 8 << 8}
+}
 
 // stateOf is how a node treats a pair of hosts.
 func stateOf(n *Node, src, dst netip.Addr) string {
