@@ -69,6 +69,9 @@ func runDaemon(ctx context.Context, at places, o daemonOptions, stderr io.Writer
 	// A reload that comes before we can serve it must not end us.
 	reload := make(chan os.Signal, 1)
 	signal.Notify(reload, syscall.SIGHUP)
+	// Nor must a log that nobody reads any more: without this, writing to a
+	// broken pipe on standard error ends a Go program.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	log := slog.New(out)
 	if err := keepSecrets(setup.DumpDir, log); err != nil {
 		return fail(whack.ExitFailed, "%w", err)
