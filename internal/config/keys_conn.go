@@ -97,6 +97,8 @@ var connKeys = append(oeKeys, []keyword[Conn]{
 			word[ipsec.Action]{"pass", ipsec.Pass, ""}, word[ipsec.Action]{"passthrough", ipsec.Pass, ""})},
 	{name: "hostaddrfamily", aliases: []string{"connaddrfamily"}, kind: "ipv4 or ipv6", doc: "What %any, %defaultroute and host names mean.",
 		field: enum(func(c *Conn) *int { return &c.Family }, word[int]{"", 0, ""}, word[int]{"ipv4", 4, ""}, word[int]{"ipv6", 6, ""}, word[int]{"inet", 4, ""}, word[int]{"inet6", 6, ""})},
+	{name: "tfc", aliases: []string{"tfc_padding"}, kind: "octets or mtu", def: "0", doc: "Pad packets in tunnels to this size (IKEv2).", field: integer(func(c *Conn) *int { return &c.TFC }, 0, 65535, word[int]{"mtu", ipsec.ToMTU, "%mtu"})},
+	{name: "send-no-esp-tfc", kind: "yes or no", def: "no", doc: "Ask the peer for no TFC padding.", field: yesNo(func(c *Conn) *bool { return &c.RefuseTFC })},
 	{name: "metric", kind: "number", def: "0", doc: "Metric of the routes.", field: integer(func(c *Conn) *int { return &c.Metric }, 0, 1<<30)},
 	{name: "mtu", kind: "number", def: "0", doc: "MTU of the routes; 0: the device's.", field: integer(func(c *Conn) *int { return &c.MTU }, 0, 65535)},
 
@@ -145,8 +147,6 @@ var connKeys = append(oeKeys, []keyword[Conn]{
 	connOption("dns-match-id", "yes or no", "no", "The peer's identity must match its DNS name.", refused, "it is not looked up"),
 	connOption("require-id-on-certificate", "yes or no", "yes", "A certificate must name the identity.", refused, "whoever has any certificate could be anybody"),
 	connOption("initial-contact", "yes or no", "yes", "Tell the peer that older SAs are gone.", harmless, "it is told"),
-	connOption("send-no-esp-tfc", "yes or no", "no", "Ask for no TFC padding.", harmless, "there is none"),
-	connOption("tfc", "number", "0", "Pad packets to this size.", refused, "packets are not padded"),
 	connOption("decap-dscp", "yes or no", "no", "Copy the outer DSCP inside.", harmless, "the inner one stays"),
 	connOption("encap-dscp", "yes or no", "yes", "Copy the inner DSCP outside.", harmless, "see hidetos in config setup"),
 	connOption("nopmtudisc", "yes or no", "no", "No path MTU discovery.", harmless, "the path MTU is discovered"),

@@ -150,7 +150,7 @@ func (f *Facts) find(a netip.Addr) *Address {
 
 func (d *Description) fill(c *config.Conn, f *Facts, local, remote end) error {
 	k := &ike.Conn{Name: c.Name, Version: c.Version, Mode: c.Mode(), PFS: c.PFS, Compress: c.Compress,
-		Encap: c.Encapsulation, Narrow: c.Narrowing, Replay: c.ReplayWindow, CheckArrival: c.CheckArrival,
+		Encap: c.Encapsulation, Narrow: c.Narrowing, Replay: c.ReplayWindow, TFC: c.TFC, RefuseTFC: c.RefuseTFC, CheckArrival: c.CheckArrival,
 		IKELife: c.IKELifetime, ChildLife: c.KeyLife, RekeyMargin: c.RekeyMargin, RekeyFuzz: c.RekeyFuzz,
 		Rekey: c.Rekey, Reauth: c.Reauth && c.Version == 2, LifeBytes: c.LifeBytes, LifePackets: c.LifePackets, KeyingTries: c.KeyingTries,
 		RetransmitFirst: c.RetransmitAt, RetransmitTotal: c.RetransmitEnd}

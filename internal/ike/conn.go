@@ -91,6 +91,8 @@ type Conn struct {
 	Encap        Tristate // Yes: always ESP-in-UDP; No: never
 	Narrow       bool     // a smaller selector than ours may be agreed on as responder
 	Replay       int      // packets
+	TFC          int      // octets, or ipsec.ToMTU; see ipsec.SA
+	RefuseTFC    bool     // the peer is told to send no TFC padding
 	CheckArrival bool     // inner packets must match the selectors
 
 	IKELife     time.Duration

@@ -274,7 +274,7 @@ func TestAdv_V2S_22_WiderAnswer(t *testing.T) {
 		// In our view as responder; turn it round for the answer.
 		c.sides = sides{local: o.sides.remote, remote: o.sides.local}
 		spoil(p.east.conns[0], c)
-		a := &agreement{chosen: suite.Chosen{Protocol: suite.ProtoESP, Encr: o.proposals[0].Encr[0], ESN: true, KE: o.group}, number: 1, spiIn: 0x5555, sides: c.sides, asked: c.sides, group: o.group}
+		a := &agreement{conn: o.conn, chosen: suite.Chosen{Protocol: suite.ProtoESP, Encr: o.proposals[0].Encr[0], ESN: true, KE: o.group}, number: 1, spiIn: 0x5555, sides: c.sides, asked: c.sides, group: o.group}
 		answer := wire.Payloads(a.reply(make([]byte, 32), make([]byte, 32)))
 		got, refused := (&step{SA: w, now: p.now}).accept(o, answer, nil, nil)
 		if refused == nil || refused.malformed || refused.why.Reason != ike.ReasonTS {

@@ -42,7 +42,7 @@ func (s *step) agree(ps wire.Payloads, conns []*ike.Conn, old *child, auth bool)
 	if c == nil {
 		return nil, s.noTS(conns, old, asked, transport)
 	}
-	a := &agreement{conn: c, sides: got, asked: asked, mode: mode, replaces: old, comp: cpis{out: askedComp(ps)}}
+	a := &agreement{conn: c, sides: got, asked: asked, mode: mode, replaces: old, comp: cpis{out: askedComp(ps)}, noTFC: refusesTFC(ps)}
 	if no := a.choose(c, sa.Proposals, ps, auth); no != nil {
 		return nil, no
 	}
@@ -257,7 +257,7 @@ func (a *agreement) reply(nonce, public []byte) []wire.Payload {
 	if a.comp != (cpis{}) {
 		ps = append(ps, notifyComp(a.comp.in))
 	}
-	return append(ps, wire.NewNotify(ike.NotifyESPTFCPaddingUnsupported, nil))
+	return appendNoTFC(ps, a.conn)
 }
 
 // admit gives an agreement its SPI and serial number.

@@ -62,6 +62,7 @@ type agreement struct {
 	at            netip.Addr // where spiIn and the CPI were reserved
 	number        uint8      // of the offer that the responder took
 	asked         sides      // what the initiator asked for, in our view; see natOriginal
+	noTFC         bool       // the peer takes no TFC padding
 	group         *suite.KE  // with PFS
 	peerPublic    []byte     // with PFS
 }
@@ -102,7 +103,7 @@ func (s *step) install(a *agreement, shared ipsec.Secret) *child {
 	}
 	out := in
 	out.ID, out.Src, out.Dir, out.Selectors = c.out, c.in.Dst, ipsec.Out, nil
-	out.EncrKey, out.IntegKey = encrOut, integOut
+	out.EncrKey, out.IntegKey, out.TFC = encrOut, integOut, a.padding()
 	if a.comp != (cpis{}) {
 		in.Bundle = c.ins()
 		s.installComp(c, in, out)

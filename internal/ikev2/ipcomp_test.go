@@ -165,7 +165,7 @@ func TestAdv_IPCompAnswer(t *testing.T) {
 		p.west.step(w, ike.AddChild{Conn: p.west.conns[0]})
 		o := w.active.(*createTask).offer
 		r := rudeTo(p, p.west, w)
-		a := &agreement{chosen: suite.Chosen{Protocol: suite.ProtoESP, Encr: o.proposals[0].Encr[0], ESN: true}, number: 1, spiIn: 0x5555,
+		a := &agreement{conn: o.conn, chosen: suite.Chosen{Protocol: suite.ProtoESP, Encr: o.proposals[0].Encr[0], ESN: true}, number: 1, spiIn: 0x5555,
 			sides: sides{local: o.sides.remote, remote: o.sides.local}, asked: sides{local: o.sides.remote, remote: o.sides.local}}
 		r.answer(append(a.reply(make([]byte, 32), nil), test.says...)...)
 		if f := p.west.failure(); f == nil || f.Reason != ike.ReasonProposal || !strings.Contains(f.Why, "compression") {

@@ -103,7 +103,7 @@ func (o *offer) payloads(public []byte) []wire.Payload {
 	if o.cpi != 0 {
 		ps = append(ps, notifyComp(o.cpi))
 	}
-	return append(ps, wire.NewNotify(ike.NotifyESPTFCPaddingUnsupported, nil))
+	return appendNoTFC(ps, o.conn)
 }
 
 // otherGroup takes the group that INVALID_KE_PAYLOAD names. It must be one we
@@ -156,7 +156,7 @@ func (s *step) accept(o *offer, ps wire.Payloads, ni, nr []byte) (*agreement, *r
 	}
 	a := &agreement{
 		comp: comp, conn: o.conn, chosen: chosen, spiIn: o.spi, at: o.at, spiOut: spi, initiator: true, serial: o.serial,
-		ni: ni, nr: nr, replaces: o.replaces, mode: ipsec.Tunnel,
+		ni: ni, nr: nr, replaces: o.replaces, mode: ipsec.Tunnel, noTFC: refusesTFC(ps),
 		sides: sides{local: tsi.Selectors, remote: tsr.Selectors},
 	}
 	if _, ok := ps.Notify(ike.NotifyUseTransportMode); ok && o.mode == ipsec.Transport {

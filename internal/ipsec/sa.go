@@ -95,7 +95,16 @@ type SA struct {
 	Bundle []SAID
 	Owner  string // the connection's name, for reports
 	DF     bool   // outer IPv4 header carries DF
+
+	// TFC, on an outbound ESP SA in tunnel mode, is the octets that inner packets
+	// are padded to with zeros that tell nothing (RFC 4303 section 2.7), but never
+	// beyond what the path carries in one piece; ToMTU: as far as that. 0: not at
+	// all. Longer packets, and SAs of a bundle, are left as they are.
+	TFC int
 }
+
+// ToMTU is the SA.TFC that makes every packet as long as the path permits.
+const ToMTU = -1
 
 // Policy is one entry of the outbound SPD; users see it as an eroute.
 type Policy struct {

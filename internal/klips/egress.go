@@ -22,6 +22,7 @@ type egress struct {
 	flows   flowCache
 	scratch esp.Scratch
 	seg     segmenter
+	covered []byte // of cover
 	errs    icmpSender
 	levels  [maxNest + 1]*level
 	depth   int       // of tunnels in tunnels, for the packet at hand

@@ -137,7 +137,11 @@ func (w *egress) seal(bd *bundle, b []byte, p packet, seq uint64, alone bool) {
 			return
 		}
 	}
-	w.place(bd.outer, payload, next, seq, w.outerTOS(bd, b, p), alone)
+	tos := w.outerTOS(bd, b, p)
+	if bd.outer.sa.TFC != 0 && bd.tunnel && !alone {
+		payload = w.cover(bd, payload)
+	}
+	w.place(bd.outer, payload, next, seq, tos, alone)
 }
 
 // place seals payload into the batch.

@@ -21,7 +21,7 @@ import (
 //	link FAULT...               of IKE datagrams: delay=10ms jitter=5ms loss=0.3 twice=0.1 late=0.1 corrupt=0.1 mtu=600
 //	data FAULT...               of other packets: delay jitter loss twice
 //	tunnel NAME A NET B NET [KEY=VALUE...]
-//	                            a connection of both; pfs= encap= dpd= dpdaction= tries= ikelife= life= margin= fuzz= retransmit= fragment= ike= mobike= [A.KEY=VALUE for one end]
+//	                            a connection of both; pfs= encap= dpd= dpdaction= tries= ikelife= life= margin= fuzz= retransmit= fragment= ike= mobike= tfc=no [A.KEY=VALUE for one end]
 //	                            virtual=yes asks for an address, pool=yes gives one
 //	pool NODE PREFIX            what it gives addresses from
 //	secret NODE PEER TEXT       another shared secret at NODE
@@ -311,6 +311,8 @@ func setOption(d *connection.Description, key, value string) (err error) {
 		if !d.PFS {
 			d.ESP = noPFS(d.ESP)
 		}
+	case key == "tfc":
+		d.RefuseTFC = value == "no"
 	case key == "encap":
 		d.Encap = map[string]ike.Tristate{"yes": ike.Yes, "no": ike.No, "auto": ike.Auto}[value]
 	case key == "dpdaction":
