@@ -629,6 +629,29 @@ func TestUniqueIDs(t *testing.T) {
 	}
 }
 
+// A stranger whom the DNS calls by the name of a configured peer ends nothing of
+// that peer's, and is not turned away for its sake.
+func TestUniqueNotForStrangers(t *testing.T) {
+	for _, mode := range []config.UniqueIDs{config.UniqueReplace, config.UniqueKeep} {
+		w := newWorld(t)
+		w.add(road(func(d *Description) { d.Unique = mode }))
+		id := ike.ID{Kind: ike.IDFQDN, Data: "road"}
+		call := func(serial uint32, at string, stranger bool) *ike.Conn {
+			from := netip.MustParseAddrPort(at)
+			c := w.table.Instantiate(w.conn("road").Conn, from, id)
+			if stranger {
+				c.Stranger = &ike.Stranger{}
+			}
+			w.ikeUp(serial, c, func(u *ike.IKEUp) { u.Remote, u.InitialContact = from, true })
+			return c
+		}
+		w.childUp(10, call(10, "203.0.113.7:500", false), byPeer)
+		call(11, "203.0.113.8:500", true)
+		w.pass(supersedeDelay)
+		w.wantTold()
+	}
+}
+
 // R9.5, V19: without a word in the configuration no one ends the connection of
 // another who knows the same secret.
 func TestUniqueByDefault(t *testing.T) {

@@ -26,6 +26,11 @@ func (t *Table) supersede(sa *ikeSA) {
 		if old == sa || old.up == nil || old.doomed || old.up.RemoteID != sa.up.RemoteID || old.up.LocalID != sa.up.LocalID {
 			continue
 		}
+		// What the DNS says about a name makes nobody the peer that a connection
+		// with other proofs is for.
+		if (old.conn.Stranger == nil) != (sa.conn.Stranger == nil) {
+			continue
+		}
 		mode := sa.conn.Unique
 		elsewhere := movedFrom(old, sa)
 		contact := sa.up.InitialContact && mode != config.UniqueNever
@@ -40,7 +45,7 @@ func (t *Table) supersede(sa *ikeSA) {
 			// Its Child SA gets an eroute all the same, for as long as the Delete
 			// takes: answers to what it brings must not leave in the clear.
 			sa.doomed = true
-			t.do(ToMachine{sa.serial, ike.Delete{}})
+			t.end(sa)
 			return
 		case elsewhere && mode == config.UniqueReplace:
 			t.log(old.conn.Conn, fmt.Sprintf("the peer has moved to %s: its IKE SA #%d is obsolete", sa.up.Remote, old.serial))
