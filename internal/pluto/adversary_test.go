@@ -1,0 +1,116 @@
+package pluto
+
+import (
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"cygnet/internal/tun"
+	"cygnet/internal/underlay"
+	"cygnet/internal/whack"
+)
+
+// A name that a client makes up is data: it is not found, it is shown quoted in
+// one line, and it opens no file and runs nothing.
+func TestAdv_CTL_05_NamesOfClients(t *testing.T) {
+	d, dir := live(t, setup+tunnel("net", "auto=add"))
+	canary := filepath.Join(t.TempDir(), "canary")
+	socket := filepath.Join(dir, "pluto.ctl")
+	for _, name := range []string{"x;touch " + canary, "x\ntouch " + canary, "x\r\n2026-01-01 forged", "%n%s%!x(int=1)", "../../etc/passwd", "$(touch " + canary + ")", "`touch " + canary + "`", "\x1b[2J", "net\u202e"} {
+		for _, op := range []whack.Op{whack.OpAdd, whack.OpReplace, whack.OpUp, whack.OpDown, whack.OpRoute, whack.OpUnroute, whack.OpDelete, whack.OpRekey, whack.OpWhy, whack.OpManualUp, whack.OpManualDown} {
+			var lines []whack.Reply
+			final, err := whack.Ask(t.Context(), socket, whack.Request{Op: op, Args: whack.Args{Name: name}}, func(r whack.Reply) { lines = append(lines, r) })
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, r := range append(lines, final) {
+				if strings.ContainsFunc(r.Text, func(c rune) bool { return c < ' ' || c == 0x7f || c == 0x202e }) || strings.Contains(r.Text, "%!n") {
+					t.Errorf("%s %q is answered %q", op, name, r.Text)
+				}
+			}
+			if op != whack.OpWhy && final.Exit == whack.ExitDone && (op == whack.OpUp || op == whack.OpAdd) {
+				t.Errorf("%s %q succeeds", op, name)
+			}
+		}
+	}
+	if _, err := os.Stat(canary); err == nil {
+		t.Error("a name was run")
+	}
+	if len(d.serials()) != 0 {
+		t.Error("a name made a machine")
+	}
+}
+
+// A loop that hangs says nothing to systemd, which then starts another daemon
+// (WatchdogSec= and Restart= of the unit); the data plane is other goroutines,
+// and answers meanwhile. When it goes on, so does the word.
+func TestAdv_CTL_17_StuckLoop(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "notify")
+	c, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	t.Setenv("NOTIFY_SOCKET", path)
+	t.Setenv("WATCHDOG_USEC", "100000")
+	t.Setenv("WATCHDOG_PID", "")
+	wire, _ := underlay.NewPair([]netip.Addr{westAddr}, []netip.Addr{eastAddr})
+	g := newGateway(t, "west", westAddr, wire)
+	g.start(setup)
+	defer func() {
+		g.stop()
+		g.plane.Close()
+	}()
+	word := func(limit time.Duration) string {
+		b := make([]byte, 100)
+		c.SetReadDeadline(time.Now().Add(limit))
+		n, _ := c.Read(b)
+		return string(b[:n])
+	}
+	if w := word(5 * time.Second); w != "READY=1" {
+		t.Fatalf("first %q", w)
+	}
+	stuck, goOn := make(chan struct{}), make(chan struct{})
+	go g.call(t.Context(), func() { close(stuck); <-goOn })
+	<-stuck
+	for word(time.Millisecond) != "" { // what was said before
+	}
+	if w := word(300 * time.Millisecond); w != "" {
+		t.Errorf("a loop that hangs says %q", w)
+	}
+	before := dropped(g)
+	frame := append(make([]byte, tun.HeaderLen), packet(netip.MustParseAddr("10.1.0.1"), netip.MustParseAddr("10.9.0.1"), "for nobody")...)
+	if err := g.plane.kernel().Queues()[0].Write([][]byte{frame}); err != nil {
+		t.Fatal(err)
+	}
+	for deadline := time.Now().Add(5 * time.Second); dropped(g) == before; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("the data plane hangs as well")
+		}
+	}
+	close(goOn)
+	if w := word(5 * time.Second); w != "WATCHDOG=1" {
+		t.Errorf("afterwards %q", w)
+	}
+	unit, err := os.ReadFile("../../packaging/ipsec.service.in")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, line := range []string{"\nWatchdogSec=60\n", "\nRestart=on-failure\n", "\nType=notify\n"} {
+		if !strings.Contains(string(unit), line) {
+			t.Errorf("the unit has no %q", line)
+		}
+	}
+}
+
+// dropped is how many packets the data plane has dropped.
+func dropped(g *gateway) (n uint64) {
+	for _, c := range g.plane.Drops() {
+		n += c.Count
+	}
+	return n
+}
