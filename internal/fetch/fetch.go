@@ -74,7 +74,9 @@ func New(o Options) *Fetcher {
 
 // Close ends what is under way.
 func (f *Fetcher) Close() {
+	f.mu.Lock() // whoever begins has begun, or will see that it is over
 	f.stop()
+	f.mu.Unlock()
 	f.work.Wait()
 }
 

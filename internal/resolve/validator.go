@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -317,8 +319,8 @@ func (w *walk) remember(name string, k known, v dns.Verified) known {
 // a clock that is far off makes everything bogus.
 func (v *Validator) Clock(ctx context.Context) error {
 	w := &walk{Validator: v, ctx: ctx, left: maxQueries, now: v.now()}
-	for zone, digests := range v.anchors {
-		if _, err := w.keysOf(zone, digests); err != nil {
+	for _, zone := range slices.Sorted(maps.Keys(v.anchors)) {
+		if _, err := w.keysOf(zone, v.anchors[zone]); err != nil {
 			return fmt.Errorf("keys of %s: %w", printable(zone), err)
 		}
 	}
