@@ -88,6 +88,7 @@ func TestResumeNot(t *testing.T) {
 	for name, spoil := range map[string]func(p *pair){
 		"it has run out":                       func(p *pair) { p.pass(9 * time.Hour) },
 		"the gateway has another key":          func(p *pair) { p.east.gate = NewGate(p.east.cfg, Limits{}) },
+		"the gateway has read its secrets":     func(p *pair) { p.east.gate.RevokeTickets() },
 		"the gateway does not want it":         func(p *pair) { p.east.conns[0].Resume = false },
 		"the connection is gone":               func(p *pair) { p.east.conns[0].Name = "another" },
 		"the proof does not count any more":    func(p *pair) { useKeys(p, edKey(1), edKey(2)) },

@@ -54,6 +54,10 @@ func NewGate(cfg *Config, limits Limits) *Gate {
 // HalfOpen is the number of IKE SAs whose peer has not proven itself yet.
 func (g *Gate) HalfOpen() int { return g.order.Len() }
 
+// RevokeTickets lets nobody take up a session of before: what peers have proven
+// themselves by may not count any more.
+func (g *Gate) RevokeTickets() { g.tickets.forget() }
+
 // Receive takes a datagram that belongs to no machine. It returns the machine
 // of a new responder, which has already taken the datagram, or nil.
 func (g *Gate) Receive(now time.Time, m ike.Received, out []ike.Action) (ike.Machine, []ike.Action) {

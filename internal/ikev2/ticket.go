@@ -62,6 +62,13 @@ func (j *ticketJar) turn(now time.Time) {
 	j.until = now.Add(ticketKeyLife)
 }
 
+// forget makes all tickets that were sealed worthless.
+func (j *ticketJar) forget() {
+	clear(j.keys[0])
+	clear(j.keys[1])
+	j.keys = [2][]byte{}
+}
+
 func (j *ticketJar) aead(version uint8) cipher.AEAD {
 	var key []byte
 	switch version {

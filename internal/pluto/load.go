@@ -54,6 +54,9 @@ func (d *Daemon) loadSecrets() error {
 		d.log.Error(err.Error())
 	}
 	d.loadCertificates(d.file)
+	if d.gate != nil { // who is not in the secrets any more does not come back by a ticket
+		d.gate.RevokeTickets()
+	}
 	return err
 }
 
