@@ -32,6 +32,9 @@ func (k *checker) authentication() *Problem {
 	if (k.SendRedirect || k.AcceptRedirect) && k.Version == 1 {
 		return k.problem("send-redirect", "IKEv1 has no redirect", "leave keyexchange= out")
 	}
+	if k.TFC != 0 && k.Version == 1 {
+		return k.problem("tfc", "an IKEv1 peer cannot say whether it takes padding", "leave keyexchange= out")
+	}
 	if k.EAPIdentity != "" && !byEAP(&k.Left) && !byEAP(&k.Right) {
 		return k.problem("eap_identity", "neither end proves itself by EAP", "write leftauth=eap-mschapv2, or leave it out")
 	}
