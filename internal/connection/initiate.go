@@ -208,11 +208,12 @@ func (t *Table) acquire(e Acquire) {
 // attemptFailed settles what happens to c after a keying attempt: another one,
 // at once or later, or the failure shunt.
 func (t *Table) attemptFailed(c *conn, why *ike.Failure) {
+	proven := c.joined != nil && c.joined.up != nil
 	c.leave()
 	c.last = why
 	c.note(Blame{Why: why, At: t.now, Ours: true, Peer: netip.AddrPortFrom(c.Remote.Addr, 0)})
 	if c.flow != nil {
-		t.attemptOver(c, why)
+		t.attemptOver(c, why, proven)
 		return
 	}
 	if !c.state.Negotiating() {

@@ -163,9 +163,24 @@ func (r *remembered) find(now time.Time, dst netip.Addr) (oe.Finding, bool) {
 // forget drops a destination that is proven to have no record any more.
 func (r *remembered) forget(dst netip.Addr) { delete(r.by, dst) }
 
+// unproven is the cause of a failure where the destination has no key that it could
+// prove, and was called all the same (oe-try-anon=): what it lacks decides, for it
+// has published nothing that would oblige it.
+func (f *flow) unproven(why cause) cause {
+	if f.finding == nil || why.kind != CauseUnreachable && why.kind != CauseAuth && why.kind != CauseRefused {
+		return why
+	}
+	kind, ok := map[oe.Cause]Cause{oe.CauseInsecure: CauseInsecure, oe.CauseUnusableKey: CauseUnusableKey}[f.finding.Cause]
+	if !ok {
+		return why
+	}
+	return cause{kind, f.finding.Why + "; called anonymously, " + why.why}
+}
+
 // fail ends the work on a flow with what its group does then.
 func (t *Table) fail(f *flow, why cause) {
 	t.stop(f)
+	why = f.unproven(why)
 	var ttl time.Time
 	if f.finding != nil {
 		ttl = f.finding.Expires

@@ -182,8 +182,9 @@ func (t *Table) abandonAttempt(f *flow, c *conn) {
 	t.closeFlow(c)
 }
 
-// attemptOver settles an attempt with one gateway that came to nothing.
-func (t *Table) attemptOver(c *conn, why *ike.Failure) {
+// attemptOver settles an attempt with one gateway that came to nothing. Proven
+// says that the gateway had proved who it is.
+func (t *Table) attemptOver(c *conn, why *ike.Failure, proven bool) {
 	f := c.flow
 	c.flow = nil
 	t.become(c, Unrouted)
@@ -192,7 +193,7 @@ func (t *Table) attemptOver(c *conn, why *ike.Failure) {
 	if f.state != Negotiating || t.oe.flows[f.sel] != f {
 		return
 	}
-	f.why = f.weightiest(causeOf(c, why))
+	f.why = f.weightiest(causeOf(c, why, proven))
 	switch {
 	case f.why.kind == CauseAuth && !f.retried && f.ours:
 		t.refetch(f)
@@ -206,8 +207,11 @@ func (t *Table) attemptOver(c *conn, why *ike.Failure) {
 	t.startReady()
 }
 
-// causeOf is what a failed attempt says about a gateway.
-func causeOf(c *conn, why *ike.Failure) cause {
+// causeOf is what a failed attempt says about a gateway. A refusal counts only from
+// who has proved itself: whoever can forge an error must not be able to switch
+// encryption off (opportunistic.md 4.1, rows 13 and 14). A gateway that is refused
+// by us, because it answered what it was not asked, is not trusted.
+func causeOf(c *conn, why *ike.Failure, proven bool) cause {
 	if why == nil {
 		return cause{CauseUnreachable, "the gateway does not answer"}
 	}
@@ -218,6 +222,12 @@ func causeOf(c *conn, why *ike.Failure) cause {
 	case ike.ReasonAuth:
 		return cause{CauseAuth, text}
 	case ike.ReasonTS, ike.ReasonProposal, ike.ReasonProtocol:
+		switch {
+		case !proven:
+			return cause{CauseUnreachable, text}
+		case !why.ByPeer:
+			return cause{CauseAuth, text}
+		}
 		return cause{CauseRefused, text}
 	}
 	return cause{CauseLocal, text}
