@@ -1,6 +1,7 @@
 package pluto
 
 import (
+	"errors"
 	"fmt"
 	"sync"
 
@@ -53,9 +54,16 @@ func (w *workers) work(j job, env ike.Env) {
 			return
 		default:
 		}
+		if ike.OfStranger(j.work) { // it gives way to those whom a connection names
+			w.results <- result{j.serial, ike.JobDone{ID: j.id, Err: errBusy}}
+			return
+		}
 	}
 	do()
 }
+
+// errBusy is what becomes of strangers when too many wait for the DNS.
+var errBusy = errors.New("too many peers wait for the DNS already")
 
 // run does the work. A job that panics on what a peer sent fails its exchange
 // instead of the daemon.

@@ -18,6 +18,28 @@ func (t task) Run(ike.Env) (any, error) { <-t.end; return t.waits, nil }
 func (t task) String() string           { return fmt.Sprintf("task %v", t.waits) }
 func (t task) Waits() bool              { return t.waits }
 
+// Where as many wait as may, a stranger is turned away at once, so that a crowd
+// with slow name servers holds up nobody whom a connection names.
+func TestStrangersGiveWay(t *testing.T) {
+	w := startWorkers(1, ike.Env{})
+	dns := make(chan struct{})
+	for n := range maxWaiting {
+		w.jobs <- job{id: uint64(n), work: task{dns, true}}
+	}
+	c := &ike.Conn{Stranger: &ike.Stranger{}}
+	for id, work := range []ike.Job{ike.Vouch{Conn: c}, ike.Verify{Conn: c}} {
+		w.jobs <- job{id: uint64(id), work: work}
+		if r := <-w.results; r.done.ID != uint64(id) || r.done.Err != errBusy {
+			t.Errorf("%+v", r)
+		}
+	}
+	close(dns)
+	for range maxWaiting {
+		<-w.results
+	}
+	w.stop()
+}
+
 // A single worker still computes while jobs wait for name servers; there may be
 // many of these, and beyond that they hold up the others instead of memory.
 func TestWaitingJobsHoldUpNobody(t *testing.T) {
