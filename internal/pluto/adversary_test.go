@@ -1,10 +1,15 @@
 package pluto
 
 import (
+	"encoding/binary"
+	"log/slog"
+	"math/rand/v2"
 	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
+	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -113,4 +118,107 @@ func dropped(g *gateway) (n uint64) {
 		n += c.Count
 	}
 	return n
+}
+
+// 62,000 hostile datagrams of all kinds leave less than an octet of log each, and
+// a daemon that serves; so it does when its log cannot be written at all. Nor do
+// they make more goroutines than the workers there were before (RES-18).
+func TestAdv_CTL_12_LogOfAFlood(t *testing.T) {
+	first := firstMessage(t)
+	g := newGateway(t, "east", eastAddr, silentWire(eastAddr))
+	g.start(setup + "conn any\n\tleft=" + eastAddr.String() + "\n\tright=%any\n\tauthby=secret\n\tauto=add\n")
+	defer func() {
+		g.stop()
+		g.plane.Close()
+	}()
+	before := len(g.log.String())
+	random := rand.New(rand.NewPCG(12, 12))
+	goroutines := runtime.NumGoroutine()
+	flood := func(datagrams int) {
+		for range datagrams / 100 {
+			g.call(t.Context(), func() {
+				for range 100 {
+					g.received(underlay.Datagram{Local: netip.AddrPortFrom(eastAddr, 500), Remote: stranger(random), Msg: hostile(random, first)})
+					g.drain()
+				}
+			})
+			if n := runtime.NumGoroutine(); n > goroutines {
+				t.Fatalf("%d goroutines, %d before", n, goroutines)
+			}
+		}
+	}
+	const datagrams = 62_000
+	flood(datagrams)
+	g.must(whack.OpStatus, "")
+	logged := g.log.String()[before:]
+	if len(logged) > datagrams || !strings.Contains(logged, "STATE_V2_PARENT_R1") {
+		t.Errorf("%d octets of log for %d datagrams:\n%.4000s", len(logged), datagrams, logged)
+	}
+
+	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer full.Close()
+	g.call(t.Context(), func() { g.Daemon.log = slog.New(NewLogHandler(full, true, slog.LevelDebug)) })
+	flood(1000)
+	g.must(whack.OpStatus, "")
+}
+
+func stranger(r *rand.Rand) netip.AddrPort {
+	return netip.AddrPortFrom(netip.AddrFrom4([4]byte{byte(1 + r.IntN(223)), byte(r.IntN(256)), byte(r.IntN(256)), byte(1 + r.IntN(254))}), uint16(1024+r.IntN(60000)))
+}
+
+// hostile makes a datagram of a good first message: the same with another SPI,
+// with a few octets changed, cut, of another version or exchange, or only noise.
+func hostile(r *rand.Rand, good []byte) []byte {
+	b := slices.Clone(good)
+	binary.BigEndian.PutUint64(b, r.Uint64()|1)
+	switch r.IntN(6) {
+	case 0:
+	case 1:
+		for range 1 + r.IntN(4) {
+			b[r.IntN(len(b))] = byte(r.Uint32())
+		}
+	case 2:
+		b = b[:r.IntN(len(b))]
+		if len(b) >= 28 {
+			binary.BigEndian.PutUint32(b[24:], uint32(len(b)))
+		}
+	case 3:
+		b[17], b[18] = byte(r.Uint32()), byte(r.Uint32())
+	case 4:
+		binary.BigEndian.PutUint64(b[8:], r.Uint64())
+		b[18] = byte(34 + r.IntN(6))
+	default:
+		for i := range b {
+			b[i] = byte(r.Uint32())
+		}
+	}
+	return b
+}
+
+// firstMessage is what an initiator with our proposals sends first.
+func firstMessage(t *testing.T) []byte {
+	t.Helper()
+	near, far := underlay.NewPair([]netip.Addr{westAddr}, []netip.Addr{eastAddr})
+	g := newGateway(t, "west", westAddr, near)
+	g.start(setup + tunnel("net", "auto=start"))
+	defer func() {
+		g.stop()
+		g.plane.Close()
+	}()
+	select {
+	case d := <-far.IKE():
+		return slices.Clone(d.Msg)
+	case <-time.After(5 * time.Second):
+		t.Fatal("nothing is sent")
+		return nil
+	}
+}
+
+// silentWire is a wire with nobody at the other end.
+func silentWire(at netip.Addr) underlay.Underlay {
+	near, _ := underlay.NewPair([]netip.Addr{at}, []netip.Addr{westAddr})
+	return near
 }
