@@ -58,6 +58,7 @@ type Node struct {
 	stepped []*hosted              // whose deadlines may have changed
 
 	newest map[string]uint32 // serial of the last Child SA of a connection
+	called ike.ID            // the name by which strangers may know it
 	forged bool              // what is being received was not sent by anybody with a key
 	skew   time.Duration     // of its clock from the World's
 	asleep time.Time         // until when it is suspended

@@ -124,9 +124,9 @@ func (n *Node) Opportunistic(conf string, files map[string]string) {
 }
 
 // is reports whether a node may be known by an identity: that of its tunnels; to
-// strangers its address, or nobody's.
+// strangers its address, a name that is its own, or nobody's.
 func (n *Node) is(id ike.ID) bool {
-	return id == nodeID(n) || id == ike.IDOfAddr(n.Addr) || id.Kind == ike.IDNULL
+	return id == nodeID(n) || id == ike.IDOfAddr(n.Addr) || id.Kind == ike.IDNULL || id == n.called
 }
 
 // question carries a question of the table to the DNS of the World.

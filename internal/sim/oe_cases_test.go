@@ -7,6 +7,7 @@ import (
 	"crypto/rand"
 	"crypto/rsa"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -186,6 +187,33 @@ func asNobody(_ *Node, c *connection.Description) {
 	c.Local.ID, c.Local.Auth = ike.ID{Kind: ike.IDNULL}, []ike.AuthMethod{ike.AuthNULL}
 }
 
+// A17: an initiator that publishes its key at a name only, which it says it is: B
+// knows it as that name, narrows to its address, and a group that asks for more
+// refuses it.
+func TestA17InitiateOnly(t *testing.T) {
+	for name, want := range map[string]string{"clear-or-private": "encrypted named 192.0.2.1", "private": "none"} {
+		w, n := strangers(t, 51, "192.0.2.1", "203.0.113.1")
+		w.DNS.Withdraw(n[0].Addr)
+		raw, err := oe.Record{Precedence: 10, Key: n[0].Key()}.AppendIPSECKEY(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.DNS.Set(oe.Query{Name: "road.example.test.", Type: oe.TypeIPSECKEY}, oe.Answer{Security: oe.Secure, Found: true, Raw: [][]byte{raw}})
+		n[1].Opportunistic("", group(name, everyone))
+		w.Run(time.Second)
+		n[0].called = ike.ID{Kind: ike.IDFQDN, Data: "road.example.test"}
+		claim(w, n[0], n[1], netip.PrefixFrom(n[0].Addr, 32), netip.PrefixFrom(n[1].Addr, 32), func(x *Node, c *connection.Description) {
+			c.Local.ID = n[0].called
+		})
+		n[0].Up("claim")
+		w.Run(2 * time.Second)
+		if got := stateOf(n[1], n[1].Addr, n[0].Addr); got != want {
+			t.Errorf("%s: %q, want %q\n%s", name, got, want, w.Trace)
+		}
+		sound(t, w)
+	}
+}
+
 // A19: an anonymous peer asks for the address of B's resolver: refused, and what B
 // sends there goes as before.
 func TestA19ResolverClaimed(t *testing.T) {
@@ -311,4 +339,33 @@ func TestB36OwnAddress(t *testing.T) {
 		t.Errorf("%d policies and %d routes for the other member", p, r)
 	}
 	sound(t, w)
+}
+
+// B35: private has all of IPv6: what stays on the link, what has many receivers,
+// and what comes from another address than the group's go on as before, so that
+// neighbours, routers and DHCPv6 servers are found; all else is held.
+func TestB35IPv6(t *testing.T) {
+	w, n := strangers(t, 52, "2001:db8:a::1", "2001:db8:b::1")
+	n[0].Opportunistic("", group("private", "::/0\n"))
+	w.Run(time.Second)
+	link := netip.MustParseAddr("fe80::1")
+	for _, c := range []struct {
+		src   netip.Addr
+		dst   string
+		proto uint8
+		want  ipsec.Action
+	}{
+		{n[0].Addr, "ff02::1:ff00:2", 58, ipsec.Pass}, // a neighbour is solicited
+		{n[0].Addr, "fe80::2", 58, ipsec.Pass},        // and answered
+		{link, "ff02::2", 58, ipsec.Pass},             // a router
+		{link, "ff02::1:2", 17, ipsec.Pass},           // DHCPv6
+		{n[0].Addr, "2001:db8:b::1", 58, ipsec.Trap},
+		{n[0].Addr, "2001:db8:c::1", 6, ipsec.Trap},
+	} {
+		p := ipsec.Flow{Src: c.src, Dst: netip.MustParseAddr(c.dst), Proto: c.proto}
+		i := slices.IndexFunc(n[0].Plane.spd, func(x ipsec.Policy) bool { return x.Selector.Contains(p) })
+		if i < 0 || n[0].Plane.spd[i].Action != c.want {
+			t.Errorf("%s: %+v, want %s", p, n[0].Plane.spd[max(i, 0)], c.want)
+		}
+	}
 }
