@@ -151,6 +151,8 @@ var connKeys = append(oeKeys, []keyword[Conn]{
 	connOption("encap-dscp", "yes or no", "yes", "Copy the inner DSCP outside.", harmless, "see hidetos in config setup"),
 	connOption("nopmtudisc", "yes or no", "no", "No path MTU discovery.", harmless, "the path MTU is discovered"),
 	connOption("nat-keepalive", "yes or no", "yes", "NAT keepalives.", harmless, "they are sent where a NAT is found"),
+	connOption("enable-tcp", "no, yes or fallback", "no", "IKE and ESP over TCP (RFC 9329).", refused, "peers are reached by UDP and raw ESP only"),
+	connOption("tcp-remoteport", "port", "", "The peer's TCP port.", harmless, "enable-tcp says whether TCP is used"),
 	connOption("pq", "require, prefer or never", "prefer", "Post-quantum key exchange.", refused, "name the exchange in ike=", "intermediate"),
 	connOption("xauth", "client or server", "client", "Who asks for the password.", refused, noXAUTH),
 	connOption("xauthby", "file, pam or alwaysok", "file", "Where passwords are looked up.", refused, noXAUTH),

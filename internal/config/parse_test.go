@@ -136,7 +136,7 @@ func TestKeywordNames(t *testing.T) {
 			rekeymargin rekeyfuzz keyingtries ikelifetime compress disablearrivalcheck failureshunt leftcert leftca leftsubnetwithin leftprotoport
 			spi spibase esp espenckey leftespenckey espauthkey rightespauthkey espreplay_window leftespspi rightespspi ah ahkey leftahkey ahreplay_window leftahspi rightahspi
 			lifetime rekeystart rekeytries ike phase2alg phase2 ikev2 salifetime ipsec-lifetime margintime leftauth rightauth dpddelay dpdtimeout dpdaction leftsourceip
-			leftsubnets leftsendcert forceencaps encapsulation fragmentation mobike esn replay-window narrowing reauth rightaddresspool modecfgdns leftxauthserver
+			leftsubnets leftsendcert forceencaps encapsulation enable-tcp tcp-remoteport fragmentation mobike esn replay-window narrowing reauth rightaddresspool modecfgdns leftxauthserver
 			aggrmode aggressive metric mtu mark vti-interface ipsec-interface priority overlapip sareftrack loopback labeled_ipsec nm_configured remote_peer_type
 			sha2_truncbug ms-dh-downgrade connaddrfamily hostaddrfamily clientaddrfamily closeaction inactivity lifebytes lifepackets marginbytes negotiationshunt
 			legacy ipseclifetime rekeywindow allow-noauth leftpubkey`,
