@@ -69,14 +69,21 @@ func (k *checker) nullAuth(s side) *Problem {
 	if !slices.Contains(s.Auth, ike.AuthNULL) {
 		return nil
 	}
+	net := ""
+	switch {
+	case len(s.Within) > 0:
+		net = s.name + "subnetwithin"
+	case len(s.Subnets)+len(s.sets) > 0:
+		net = s.name + "subnet"
+	}
 	named := s.ID.Kind != IdentityUnset && s.ID.Kind != IdentityNull && s.ID.Kind != IdentityAny
 	switch {
 	case k.Version == 1:
 		return k.problem(k.authKey(s), "IKEv1 has no NULL authentication", "leave keyexchange= out")
 	case len(s.Auth) == 1 && named:
 		return k.problem(s.name+"id", "NULL authentication proves no identity", "leave "+s.name+"id= out")
-	case s.Host.Kind == HostAny && len(s.Subnets)+len(s.sets) > 0:
-		return k.problem(s.name+"subnet", "with NULL authentication anybody could be the gateway of that net", "leave "+s.name+"subnet= out: the peer's own address is what it may protect")
+	case s.Host.Kind == HostAny && net != "":
+		return k.problem(net, "with NULL authentication anybody could be the gateway of that net", "leave "+net+"= out: the peer's own address is what it may protect")
 	}
 	return nil
 }
