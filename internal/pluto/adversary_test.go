@@ -11,6 +11,8 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -221,4 +223,50 @@ func firstMessage(t *testing.T) []byte {
 func silentWire(at netip.Addr) underlay.Underlay {
 	near, _ := underlay.NewPair([]netip.Addr{at}, []netip.Addr{westAddr})
 	return near
+}
+
+// A wire without room refuses every datagram; refusing is told of now and then,
+// and when there is room again, tunnels come up.
+func TestNoRoomToSend(t *testing.T) {
+	wa, wb := underlay.NewPair([]netip.Addr{westAddr}, []netip.Addr{eastAddr})
+	full := &fullWire{Underlay: wb}
+	full.on.Store(true)
+	west, east := newGateway(t, "west", westAddr, wa), newGateway(t, "east", eastAddr, full)
+	first := firstMessage(t)
+	east.start(setup + tunnel("net", "auto=add"))
+	west.start(setup + tunnel("net", "auto=add"))
+	defer func() {
+		for _, g := range []*gateway{west, east} {
+			g.stop()
+			g.plane.Close()
+		}
+	}()
+	before := len(east.log.String())
+	east.call(t.Context(), func() {
+		for i := range 10_000 {
+			binary.BigEndian.PutUint64(first, uint64(i)+1)
+			east.received(underlay.Datagram{Local: netip.AddrPortFrom(eastAddr, 500), Remote: netip.AddrPortFrom(westAddr, 500), Msg: slices.Clone(first)})
+			east.drain()
+		}
+	})
+	if logged := east.log.String()[before:]; full.refused.Load() < 1000 || len(logged) > 10_000 || !strings.Contains(logged, "no buffer space") {
+		t.Errorf("%d datagrams refused, %d octets of log\n%.2000s", full.refused.Load(), len(logged), logged)
+	}
+	full.on.Store(false)
+	west.must(whack.OpUp, "net")
+}
+
+// fullWire is a wire whose machine has no buffers left while it is on.
+type fullWire struct {
+	underlay.Underlay
+	on      atomic.Bool
+	refused atomic.Int64
+}
+
+func (w *fullWire) SendIKE(local, remote netip.AddrPort, msg []byte) error {
+	if w.on.Load() {
+		w.refused.Add(1)
+		return syscall.ENOBUFS
+	}
+	return w.Underlay.SendIKE(local, remote, msg)
 }

@@ -75,6 +75,7 @@ type Daemon struct {
 	started    bool
 	debug      map[string]bool   // areas of plutodebug
 	quotas     map[string]*quota // by class of debugging
+	sending    quota             // of lines about messages that could not be sent
 	myID       ike.ID
 	loaded     map[string]*config.File // where each connection was read
 	refreshNow chan struct{}           // certificates were read: CRLs may be due

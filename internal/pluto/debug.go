@@ -61,3 +61,20 @@ func (d *Daemon) admit(class string) bool {
 	}
 	return true
 }
+
+// unsent tells of a message that could not be sent. Who forges requests from
+// addresses that cannot be reached may cause as many as he likes, so the lines
+// are bounded.
+func (d *Daemon) unsent(a ike.Send, err error) {
+	q := &d.sending
+	if !q.bucket.Take(time.Now(), unsentBurst, unsentPerSec) {
+		q.missed++
+		return
+	}
+	others := ""
+	if q.missed > 0 {
+		others = fmt.Sprintf("; and %d others before", q.missed)
+		q.missed = 0
+	}
+	d.log.Warn(fmt.Sprintf("ERROR: sending an IKE message to %s: %v%s", a.Remote, err, others))
+}

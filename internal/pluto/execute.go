@@ -108,7 +108,7 @@ func (d *Daemon) send(a ike.Send) {
 	}
 	d.debugf("raw", "| sending %d octets to %s from %s", len(a.Msg), a.Remote, a.Local)
 	if err := l.wire.SendIKE(a.Local, a.Remote, a.Msg); err != nil {
-		d.log.Warn(fmt.Sprintf("ERROR: sending an IKE message to %s: %v", a.Remote, err))
+		d.unsent(a, err)
 	}
 }
 

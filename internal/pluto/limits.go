@@ -17,6 +17,8 @@ const (
 	maxLogLine   = 4096                   // octets of a log line
 	debugBurst   = 1000                   // lines of one class of debugging at once,
 	debugPerSec  = 100                    // and a second
+	unsentBurst  = 20                     // lines about messages that could not be sent at once,
+	unsentPerSec = 1                      // and a second
 	lockTries    = 20                     // for a daemon that is just ending
 	lockWait     = 100 * time.Millisecond
 )
