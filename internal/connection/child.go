@@ -182,7 +182,7 @@ func (t *Table) dropIdle(sa *ikeSA) bool {
 		return false
 	}
 	sa.doomed = true
-	t.do(ToMachine{sa.serial, ike.Delete{}})
+	t.endIKE(sa)
 	return true
 }
 
@@ -229,7 +229,7 @@ func (t *Table) closeChildren(c *conn) {
 		mine := sa.conn == c || slices.ContainsFunc(c.children, func(ch *child) bool { return ch.ike == sa.serial })
 		if mine && sa.up != nil && !t.used(sa) {
 			sa.doomed, told[sa.serial] = true, true
-			t.do(ToMachine{sa.serial, ike.Delete{}})
+			t.endIKE(sa)
 		}
 	}
 	for _, ch := range c.children {

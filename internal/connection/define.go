@@ -58,6 +58,8 @@ func (t *Table) exchange(name string, list []*Description, keep bool) {
 	for _, c := range old {
 		if c.Instance == 0 {
 			claims[c.Name] = c.state
+		} else if slices.ContainsFunc(list, func(d *Description) bool { return d.Oriented && d.Virtual == c.Virtual }) {
+			t.lay(c) // its caller has to come again
 		}
 		t.undefine(c)
 	}
@@ -88,6 +90,7 @@ func (t *Table) remove(e Delete) {
 	for _, c := range list {
 		t.undefine(c)
 	}
+	t.raise(e.Name)
 	t.answer(e.Waiter)
 }
 

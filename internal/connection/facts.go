@@ -159,7 +159,7 @@ func (t *Table) failed(e Reported, c *conn, f ike.Failed) {
 // deleteState ends one SA by its number.
 func (t *Table) deleteState(e DeleteState) {
 	if sa := t.ikeBySerial(e.Serial); sa != nil {
-		t.do(ToMachine{sa.serial, ike.Delete{}})
+		t.endIKE(sa)
 	} else if _, ch := t.childBySerial(e.Serial); ch != nil {
 		t.do(ToMachine{ch.ike, ike.Delete{Child: ch.serial}})
 	} else {
@@ -173,7 +173,7 @@ func (t *Table) deleteState(e DeleteState) {
 func (t *Table) crash(e Crash) {
 	for _, sa := range t.byAddress(e.Peer) {
 		if sa.serial != 0 {
-			t.do(ToMachine{sa.serial, ike.Delete{}})
+			t.endIKE(sa)
 		}
 	}
 	t.answer(e.Waiter)

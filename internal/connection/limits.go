@@ -26,6 +26,12 @@ const (
 	// had time to take over, so that no packet meets a trap in between.
 	supersedeDelay = 2 * time.Second
 
+	// What a connection covered that has ended drops its packets for so long:
+	// whatever was on its way is answered by then. Callers who come and go, one
+	// instance after the other, make no more of it than maxResting.
+	restTime   = 5 * time.Second
+	maxResting = 4096
+
 	// An instance that no IKE SA uses by then was left over from a failure.
 	orphanAge = time.Minute
 

@@ -171,7 +171,7 @@ func (t *Table) serves(c *conn) bool {
 	})
 }
 
-// reap frees an instance that nothing uses any more, and its route with it. A
+// reap frees an instance that nothing uses any more, and its route after a rest. A
 // newborn is spared: the machine that asked for it has not reported yet.
 func (t *Table) reap(c *conn) {
 	if t.serves(c) || t.find(c.key()) != c || c.state == Unrouted && t.now.Before(c.born.Add(orphanAge)) {
@@ -180,6 +180,7 @@ func (t *Table) reap(c *conn) {
 	if c.state.Routed() && len(c.Updown) > 0 {
 		t.script(c, "unroute")
 	}
+	t.lay(c)
 	t.become(c, Unrouted)
 	t.evict(c)
 }

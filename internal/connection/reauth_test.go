@@ -91,7 +91,7 @@ func TestReauthenticateRekeyed(t *testing.T) {
 	told := len(w.commands)
 	w.ikeUp(n, a.Conn)
 	w.childUp(n, a.Conn)
-	if !slices.ContainsFunc(w.commands[told:], func(c ToMachine) bool { return c.Serial == next && c.Event == ike.Event(ike.Delete{}) }) {
+	if !slices.ContainsFunc(w.commands[told:], func(c ToMachine) bool { return c.Serial == next && c.Event == ike.Event(ike.Delete{Moved: true}) }) {
 		t.Errorf("told: %v", w.commands[told:])
 	}
 }

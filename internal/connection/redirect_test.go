@@ -46,7 +46,7 @@ func TestRedirectedWhileUp(t *testing.T) {
 	n := w.ikes[len(w.ikes)-1]
 	w.ikeUp(n, a.Conn)
 	w.childUp(n, a.Conn)
-	if a.using().ike != n || w.commands[len(w.commands)-1] != (ToMachine{old, ike.Delete{}}) {
+	if a.using().ike != n || w.commands[len(w.commands)-1] != (ToMachine{old, ike.Delete{Moved: true}}) {
 		t.Errorf("on #%d, told %v", a.using().ike, w.commands)
 	}
 	w.state("a", Erouted)

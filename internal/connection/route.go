@@ -110,5 +110,6 @@ func (t *Table) unroute(e Unroute) {
 			t.script(c, "unroute")
 		}
 	}
+	t.raise(e.Name)
 	t.answer(e.Waiter)
 }

@@ -580,6 +580,7 @@ func TestRoadWarriors(t *testing.T) {
 		t.Errorf("policies %v, routes %v", w.policies, w.routes)
 	}
 	w.gone(11, made[1], ike.IKEDown{Why: noAnswer})
+	w.pass(restTime)
 	if w.table.find(key{"road", 2}) != nil || len(w.routes) != 2 {
 		t.Error("the instance of a lost peer did not go")
 	}

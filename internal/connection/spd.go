@@ -56,7 +56,7 @@ func (t *Table) desired() []ipsec.Policy {
 	for i, c := range claims {
 		list[i] = c.Policy
 	}
-	return t.merged(list)
+	return t.merged(mergeSorted(list, t.restingPolicies(list)))
 }
 
 // compareSeniority puts the earlier connection first; of two peers with an
@@ -127,6 +127,7 @@ func (t *Table) desiredRoutes() []KernelRoute {
 	for _, w := range wants {
 		list = append(list, w.KernelRoute)
 	}
+	list = mergeRoutes(list, t.restingRoutes())
 	if t.oe.rules == nil {
 		return list
 	}

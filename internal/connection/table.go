@@ -24,7 +24,8 @@ type Table struct {
 
 	policies []ipsec.Policy // as last told
 	routes   []KernelRoute
-	dirty    bool // states or children have changed since
+	resting  []rest // oldest first
+	dirty    bool   // states or children have changed since
 
 	oe opportunism
 
@@ -180,6 +181,9 @@ func (t *Table) Deadline() time.Time {
 	for _, w := range t.waiters {
 		sooner(w.until)
 	}
+	if len(t.resting) > 0 {
+		sooner(t.resting[0].until)
+	}
 	sooner(t.oe.alarms.first())
 	return first
 }
@@ -193,7 +197,7 @@ func (t *Table) due() {
 	for _, sa := range slices.Clone(t.ikes) {
 		if reached(sa.doomedAt) {
 			sa.doomedAt = time.Time{}
-			t.do(ToMachine{sa.serial, ike.Delete{}})
+			t.endIKE(sa)
 		}
 	}
 	for _, c := range slices.Clone(t.conns) {
@@ -211,6 +215,7 @@ func (t *Table) due() {
 			t.reap(c)
 		}
 	}
+	t.rise()
 	for _, w := range slices.Clone(t.waiters) {
 		if reached(w.until) {
 			t.finish(w, nil)

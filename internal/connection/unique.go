@@ -45,7 +45,7 @@ func (t *Table) supersede(sa *ikeSA) {
 			// Its Child SA gets an eroute all the same, for as long as the Delete
 			// takes: answers to what it brings must not leave in the clear.
 			sa.doomed = true
-			t.end(sa)
+			t.endIKE(sa)
 			return
 		case elsewhere && mode == config.UniqueReplace:
 			t.log(old.conn.Conn, fmt.Sprintf("the peer has moved to %s: its IKE SA #%d is obsolete", sa.up.Remote, old.serial))

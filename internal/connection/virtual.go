@@ -128,8 +128,13 @@ func (t *Table) assign(c *conn, up *ike.IKEUp, remote []ipsec.TS) {
 	}
 }
 
-// unassign forgets it.
-func (t *Table) unassign(c *conn) { t.setAssigned(c, Assigned{}) }
+// unassign forgets it. The addresses of a peer rest.
+func (t *Table) unassign(c *conn) {
+	if c.FromPool || c.Within {
+		t.lay(c)
+	}
+	t.setAssigned(c, Assigned{})
+}
 
 func (t *Table) setAssigned(c *conn, a Assigned) {
 	if c.Assigned.equal(a) {

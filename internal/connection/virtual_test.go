@@ -143,6 +143,10 @@ func TestLeaseOfFixedPeerEnds(t *testing.T) {
 		t.Fatal(w.policies)
 	}
 	w.gone(5, k, ike.IKEDown{})
+	if got := w.action("10.1.0.0/24", "10.9.0.7/32"); got != "%drop" || len(w.routes) != 1 {
+		t.Errorf("at the end of the lease: %q, %v", got, w.routes)
+	}
+	w.pass(restTime)
 	if got := w.action("10.1.0.0/24", "10.9.0.7/32"); got != "" || len(w.routes) != 0 {
 		t.Errorf("after the lease: %q, %v", got, w.routes)
 	}

@@ -147,6 +147,8 @@ func (w *world) check() {
 	for _, r := range w.routes {
 		if !slices.ContainsFunc(w.table.conns, func(c *conn) bool {
 			return c.state.Routed() && slices.Contains(c.remotePrefixes(), r.Prefix)
+		}) && !w.rests(func(x rest) bool {
+			return slices.ContainsFunc(x.routes, func(k KernelRoute) bool { return k.Prefix == r.Prefix })
 		}) {
 			w.t.Errorf("route %s belongs to nobody", r.Prefix)
 		}
@@ -154,6 +156,7 @@ func (w *world) check() {
 	for _, p := range w.policies {
 		c := byName[p.Owner]
 		switch {
+		case p.Action == ipsec.Drop && w.rests(func(x rest) bool { return x.by.key().owner() == p.Owner && slices.Contains(x.selectors, p.Selector) }):
 		case c == nil:
 			w.t.Errorf("policy %s belongs to %q, which does not exist", p.Selector, p.Owner)
 		case p.Action == ipsec.Pass && c.Shunt != ipsec.Pass && !(c.state == Failed && c.Failure == ipsec.Pass) && !(c.state == Held && c.Hold == ipsec.Pass):
@@ -165,6 +168,11 @@ func (w *world) check() {
 	if at := w.table.Deadline(); !at.IsZero() && !at.After(w.now) {
 		w.t.Errorf("the deadline %v has passed and nothing was done about it", at)
 	}
+}
+
+// rests reports whether something that has ended rests and is such.
+func (w *world) rests(is func(rest) bool) bool {
+	return slices.ContainsFunc(w.table.resting, is)
 }
 
 // describe makes a description of a tunnel between west and east.
@@ -307,6 +315,9 @@ func (w *world) pass(d time.Duration) {
 		}
 		w.now = at
 		w.step(TimeUp{})
+		if next := w.table.Deadline(); !next.IsZero() && !next.After(at) {
+			w.t.Fatalf("the deadline %v stays although it has come", next)
+		}
 	}
 	w.now = end
 }

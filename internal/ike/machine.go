@@ -65,7 +65,12 @@ type Rekey struct{ Child uint32 }
 
 // Delete asks for the end of a Child SA or, when Child is 0, of the IKE SA
 // with all its children. The peer is told.
-type Delete struct{ Child uint32 }
+type Delete struct {
+	Child uint32
+	// Moved says that another IKE SA carries what this one did: what the peer
+	// has sent before it knows is still received. Else nothing is.
+	Moved bool
+}
 
 // Probe asks for a liveness check now.
 type Probe struct{}

@@ -195,8 +195,9 @@ func (s *step) childLimit(c *child, hard bool) {
 }
 
 // dropChild removes a pair at once. What may have packets under way is only
-// buried: a replaced pair, and the inbound half of one that ends in good order
-// before the peer has heard of it.
+// buried: a replaced pair, and the inbound half of one that ends before the peer
+// has heard of it while another IKE SA carries the same. Where none does, what
+// comes in could not be answered.
 func (s *step) dropChild(c *child, why *ike.Failure, byPeer bool) {
 	s.forgetChild(c)
 	replaced := c.state != childUp
@@ -207,7 +208,7 @@ func (s *step) dropChild(c *child, why *ike.Failure, byPeer bool) {
 	switch {
 	case replaced:
 		s.bury(append(c.outs(), c.ins()...)...)
-	case byPeer || why != nil:
+	case byPeer || why != nil || !s.moved:
 		s.remove(append(c.outs(), c.ins()...)...)
 	default:
 		s.remove(c.outs()...)

@@ -180,7 +180,7 @@ var (
 	rekeyIKE    = command{"rekey IKE", func(*SA) ike.Event { return ike.Rekey{} }}
 	newChild    = command{"new child", func(s *SA) ike.Event { return ike.AddChild{Conn: s.conn} }}
 	deleteChild = command{"delete child", func(s *SA) ike.Event { return ike.Delete{Child: s.children[0].serial} }}
-	deleteIKE   = command{"delete IKE", func(*SA) ike.Event { return ike.Delete{} }}
+	deleteIKE   = command{"delete IKE", func(*SA) ike.Event { return ike.Delete{Moved: true} }}
 	probe       = command{"probe", func(*SA) ike.Event { return ike.Probe{} }}
 )
 

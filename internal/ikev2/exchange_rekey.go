@@ -28,8 +28,13 @@ type rekeyTask struct {
 	more    *followUps // additional key exchanges, once they have begun
 }
 
-// rekeyIKE asks for the replacement of the IKE SA, unless that is coming.
+// rekeyIKE asks for the replacement of the IKE SA, unless that is coming. One that
+// the peer has made while our own rekeying was under way has yet to be chosen: if
+// it were replaced first, two IKE SAs would hand over to one.
 func (s *step) rekeyIKE() {
+	if s.predecessor != nil {
+		return
+	}
 	if _, ok := s.active.(*rekeyTask); ok {
 		return
 	}
@@ -259,7 +264,7 @@ func (t *rekeyTask) concede(s *step) bool {
 func (s *step) startSuccessor() {
 	var ev ike.Event = ike.TimeUp{}
 	if s.deleteWanted {
-		s.deleteWanted, ev = false, ike.Delete{}
+		s.deleteWanted, ev = false, ike.Delete{Moved: s.moved}
 	}
 	s.tellSuccessor(ev)
 }

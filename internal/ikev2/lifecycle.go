@@ -170,10 +170,11 @@ func (s *step) delete(ev ike.Delete) {
 	switch s.state {
 	case stateUp:
 		if t, ok := s.active.(*rekeyTask); ok && t.sent {
-			s.deleteWanted = true // the peer may move everything to the successor meanwhile
+			s.deleteWanted, s.moved = true, ev.Moved // the peer may move everything to the successor meanwhile
 			return
 		}
 		s.cfg.tickets.drop(s.conn)
+		s.moved = ev.Moved
 		s.close(nil)
 	case stateAuthI: // the peer may hold this IKE SA for established
 		s.failed(deleted)

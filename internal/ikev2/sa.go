@@ -87,6 +87,7 @@ type SA struct {
 	follow              *expected // the peer's rekeying goes on with IKE_FOLLOWUP_KE
 	peerRekeys          bool      // the peer's rekeying of this IKE SA is being worked on
 	deleteWanted        bool      // Delete came while our rekeying was under way
+	moved               bool      // what ike.Delete said
 	// What the predecessor handed over, done at the next TimeUp, which is due
 	// at once: stepping this machine from inside the other's Step would make
 	// its jobs and reports look like the other's.
