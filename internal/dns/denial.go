@@ -128,19 +128,26 @@ func (z Zone) Deny(authority []Set, name string, rrtype uint16, now time.Time) (
 }
 
 // Expanded checks what an answer made from a wildcard needs: that no closer
-// name exists (RFC 4035, section 5.3.4). Labels are those of the wildcard.
-func (z Zone) Expanded(authority []Set, name string, labels int, now time.Time) (Verified, error) {
+// name exists (RFC 4035, section 5.3.4). Labels are those of the wildcard. The
+// Denial is NoName, or Unsigned where an unsigned delegation may be closer (RFC
+// 5155, section 9.2), or where the proof counts for nothing: the answer is
+// insecure then.
+func (z Zone) Expanded(authority []Set, name string, labels int, now time.Time) (Denial, Verified, error) {
 	p, err := z.collect(authority, now)
 	if err != nil {
-		return Verified{}, err
+		return 0, Verified{}, err
 	}
-	next := Ancestor(name, labels+1)
-	covered := p.nsec3.tooMuch || p.nsec3.cover(next) != nil ||
-		slices.ContainsFunc(p.nsec, func(n nsec) bool { return n.covers(z.Name, next) && !Within(next, n.next) })
-	if !covered {
-		return Verified{}, bogus("%s was made from a wildcard, without proof that nothing closer exists", name)
+	next, life := Ancestor(name, labels+1), Verified{TTL: p.ttl, End: p.end}
+	gap := p.nsec3.cover(next)
+	switch {
+	case slices.ContainsFunc(p.nsec, func(n nsec) bool { return n.covers(z.Name, next) && !Within(next, n.next) }):
+		return NoName, life, nil
+	case p.nsec3.tooMuch, gap != nil && gap.optOut:
+		return Unsigned, life, nil
+	case gap != nil:
+		return NoName, life, nil
 	}
-	return Verified{TTL: p.ttl, End: p.end}, nil
+	return 0, Verified{}, bogus("%s was made from a wildcard, without proof that nothing closer exists", name)
 }
 
 // nsec is a record of RFC 4034, section 4: there is nothing between name and

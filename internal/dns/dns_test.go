@@ -244,10 +244,10 @@ func TestDenialByNSEC(t *testing.T) {
 		}
 	}
 	covered := cat(z.nsec("a.test.", "c.test.", 1))
-	if _, err := z.Expanded(covered, "b.test.", 1, now); err != nil {
-		t.Errorf("wildcard with proof: %v", err)
+	if kind, _, err := z.Expanded(covered, "b.test.", 1, now); err != nil || kind != NoName {
+		t.Errorf("wildcard with proof: %d, %v", kind, err)
 	}
-	if _, err := z.Expanded(covered, "x.c.test.", 1, now); err == nil {
+	if _, _, err := z.Expanded(covered, "x.c.test.", 1, now); err == nil {
 		t.Error("wildcard although c.test. exists")
 	}
 }
@@ -297,8 +297,20 @@ func TestDenialByNSEC3(t *testing.T) {
 			t.Errorf("%s: %d, %v", name, kind, err)
 		}
 	}
-	if _, err := z.Expanded(cat(cover("b.test.", 0)), "b.test.", 1, now); err != nil {
-		t.Errorf("wildcard with proof: %v", err)
+	for name, c := range map[string]struct {
+		proofs []Set
+		want   Denial
+		bogus  bool
+	}{
+		"proof":               {cat(cover("b.test.", 0)), NoName, false},
+		"no proof":            {nil, 0, true},
+		"opt-out":             {cat(cover("b.test.", 1)), Unsigned, false},
+		"too many iterations": {cat(z.nsec3("b.test.", "b.test.", -1, 1, 151, 0)), Unsigned, false},
+	} {
+		kind, _, err := z.Expanded(c.proofs, "b.test.", 1, now)
+		if errors.Is(err, ErrBogus) != c.bogus || err == nil && kind != c.want {
+			t.Errorf("wildcard, %s: %d, %v", name, kind, err)
+		}
 	}
 }
 

@@ -113,7 +113,7 @@ func (w *walk) lookup(name string, rrtype uint16) (oe.Answer, error) {
 			return w.finish(a, l), err
 		}
 		if z.signed {
-			if err := w.proveSet(set, m, z, name, &l); err != nil {
+			if err := w.proveSet(set, m, z, name, &l, &a); err != nil {
 				return oe.Answer{}, err
 			}
 		} else {
@@ -140,7 +140,7 @@ func here(sets []dns.Set, name string, rrtype uint16) (set dns.Set, next string,
 
 // proveSet checks the signature of a set, and of one that was made from a
 // wildcard that nothing closer exists.
-func (w *walk) proveSet(set dns.Set, m *dns.Message, z zone, name string, l *life) error {
+func (w *walk) proveSet(set dns.Set, m *dns.Message, z zone, name string, l *life, a *oe.Answer) error {
 	v, err := set.Verify(z.Name, z.Keys, w.now)
 	if err != nil {
 		return err
@@ -148,11 +148,14 @@ func (w *walk) proveSet(set dns.Set, m *dns.Message, z zone, name string, l *lif
 	l.add(v)
 	labels := len(dns.Labels(set.Name))
 	if set.Name == name && v.Labels < labels {
-		proof, err := z.Expanded(dns.Sets(m.Authority), name, v.Labels, w.now)
+		kind, proof, err := z.Expanded(dns.Sets(m.Authority), name, v.Labels, w.now)
 		if err != nil {
 			return err
 		}
 		l.add(proof)
+		if kind == dns.Unsigned {
+			a.Security = oe.Insecure
+		}
 	}
 	return nil
 }
