@@ -35,7 +35,8 @@ func boot(t *testing.T, ctx context.Context, h *lab.Host) *Guest {
 	g, err := Boot(ctx, Options{Host: h, Tap: "tap0", Addr: netip.MustParsePrefix("10.90.0.1/24"), Modules: strings.Fields(`
 		xfrm_user esp4 ah4 ipcomp ipip tunnel4 xfrm4_tunnel esp6 ah6 ipcomp6 xfrm6_tunnel
 		authenc authencesn echainiv seqiv cbc ecb hmac md5 sha1_generic sha256_generic sha512_generic des_generic aes_generic
-		crypto_null jitterentropy_rng drbg deflate gcm ctr ghash-generic`)})
+		crypto_null jitterentropy_rng drbg deflate gcm ctr ghash-generic
+		overlay`)})
 	if err != nil {
 		t.Fatal(err)
 	}
