@@ -20,11 +20,7 @@ func TestInboundAfterDelete(t *testing.T) {
 			if rekeying {
 				p.west.step(w, ike.Rekey{})
 				p.west.step(w, ike.Delete{Moved: moved})
-				for len(p.flying) > 0 {
-					d := p.flying[0]
-					p.flying = p.flying[1:]
-					d.to.receive(d.Send)
-				}
+				p.settle()
 				if w = w.successor; w == nil {
 					t.Fatal("not rekeyed")
 				}
