@@ -245,11 +245,18 @@ func (g *Gate) resume(now time.Time, in inbound, digest [sha256.Size]byte, src n
 func (g *Gate) resumable(in inbound, old *session) (*ike.Conn, suite.Chosen) {
 	for _, c := range g.cfg.PAD.Identified(in.local.Addr(), in.remote.Addr(), old.peerID, old.localID) {
 		chosen, _, no := chooseIKE(c.IKE, []suite.Offer{old.chosen}, old.group)
-		if c.Name == old.conn && c.Resume && no == nil && accepts(&c.Remote, old.method) && (c.PPK != ike.PPKInsist || old.ppk) {
+		if c.Name == old.conn && c.Resume && no == nil && accepts(&c.Remote, old.method) && old.isFor(c) && (c.PPK != ike.PPKInsist || old.ppk) {
 			return c, chosen
 		}
 	}
 	return nil, suite.Chosen{}
+}
+
+// isFor reports whether the user that EAP has proven is the one that a
+// connection is for, as eapNamed decides.
+func (s *session) isFor(c *ike.Conn) bool {
+	want := c.Remote.EAPName
+	return !s.method.EAP() || want == "" || want == ike.UserName(s.peerID)
 }
 
 func (s *step) answerResume(in inbound) {

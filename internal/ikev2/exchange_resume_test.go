@@ -132,6 +132,26 @@ func TestResumeNot(t *testing.T) {
 	}
 }
 
+// A ticket is its user's: it opens no connection that is for another user now.
+func TestResumeOfAnotherUser(t *testing.T) {
+	p := newPair(t, 110)
+	useEAP(p, pkitest.Root(t, pkitest.Spec{Subject: "CN=Root"}), ike.AuthEAPMSCHAPv2)
+	p.west.conns[0].Local.EAPName, p.east.conns[0].Remote.AskName = "carol", true
+	resuming(p)
+	p.up()
+	p.west.lose()
+	p.east.lose()
+	p.east.conns[0].Remote.EAPName = "dave"
+	p.west.initiate()
+	p.settle()
+	if got := p.exchanges(); !slices.Contains(got, ike.SAInit) {
+		t.Errorf("%v", got)
+	}
+	if len(facts[ike.IKEUp](p.east)) != 0 {
+		t.Error("carol is in")
+	}
+}
+
 func onlyGCM(p *pair) (list []suite.Proposal) {
 	for _, x := range p.east.conns[0].IKE {
 		x.Encr = x.Encr[:1]
