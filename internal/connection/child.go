@@ -17,9 +17,10 @@ type child struct {
 	root          uint32 // serial of the first of those that replaced each other
 	up            ike.ChildUp
 	since         time.Time
-	use           bool // the peer is ready to receive on it
-	replaced      bool // a newer Child SA was made of it
-	closing       bool // its deletion has been asked for
+	use           bool      // the peer is ready to receive on it
+	useAt         time.Time // when it surely is, if nothing has shown it before
+	replaced      bool      // a newer Child SA was made of it
+	closing       bool      // its deletion has been asked for
 	surplusAt     time.Time
 	tunIn, tunOut ipsec.SPI // IP-in-IP SAs of the books, as KLIPS counts them
 }
@@ -67,6 +68,7 @@ func (t *Table) childUp(r ike.Report, c *conn, up ike.ChildUp) {
 			old.replaced, ch.root = true, old.root
 		}
 	}
+	t.awaitPeer(c, ch)
 	t.reauthenticated(c, up.IKE)
 	c.children = append(c.children, ch)
 	t.dirty = true

@@ -3,6 +3,7 @@ package connection
 import (
 	"fmt"
 	"slices"
+	"time"
 
 	"cygnet/internal/ike"
 )
@@ -33,7 +34,7 @@ func (t *Table) reported(e Reported) {
 		t.childUp(r, c, f)
 	case ike.ChildUse:
 		if _, ch := t.childBySerial(r.Serial); ch != nil {
-			ch.use, t.dirty = true, true
+			ch.use, ch.useAt, t.dirty = true, time.Time{}, true
 		}
 	case ike.ChildDown:
 		t.childDown(r.Serial, f)

@@ -22,6 +22,10 @@ const (
 	// Rekeying makes no IKE SA young again.
 	contactGrace = 10 * time.Second
 
+	// A peer that makes an IKE SA while another carries the connection has
+	// installed what we granted by then, whatever the way back takes.
+	peerInstalls = time.Second
+
 	// Superseded IKE SAs are deleted after their successor's first Child SA
 	// had time to take over, so that no packet meets a trap in between.
 	supersedeDelay = 2 * time.Second

@@ -54,3 +54,18 @@ func (t *Table) reauthenticated(c *conn, serial uint32) {
 		}
 	}
 }
+
+// awaitPeer keeps what we send on the pair that carries it now, when the peer
+// makes another on a new IKE SA before it breaks the old one: it has no SA to
+// receive on until our answer is there. Its Delete of the old one ends the
+// waiting. A peer that says INITIAL_CONTACT has no other pair, and there is
+// nothing to wait for.
+func (t *Table) awaitPeer(c *conn, ch *child) {
+	old, sa := c.using(), t.ikeBySerial(ch.ike)
+	if ch.up.Initiator || c.Stranger != nil || c.Version != 2 || old == nil || old.ike == ch.ike || old.closing || sa == nil || sa.up == nil || sa.up.InitialContact {
+		return
+	}
+	if was := t.ikeBySerial(old.ike); was != nil && !was.doomed {
+		ch.use, ch.useAt = false, t.now.Add(peerInstalls)
+	}
+}

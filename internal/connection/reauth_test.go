@@ -95,3 +95,30 @@ func TestReauthenticateRekeyed(t *testing.T) {
 		t.Errorf("told: %v", w.commands[told:])
 	}
 }
+
+// A peer that reauthenticates, make before break, gets nothing on the new pair
+// before it has it: our packets move with the end of the old one, or after
+// peerInstalls. One that has started anew gets everything there at once.
+func TestPeerReauthenticates(t *testing.T) {
+	for _, contact := range []bool{false, true} {
+		for _, deletes := range []bool{false, true} {
+			w := newWorld(t)
+			w.add(road())
+			c := w.caller(1)
+			old := w.eroute("road[1]")
+			w.ikeUp(2, c, func(u *ike.IKEUp) { u.InitialContact = contact })
+			w.childUp(2, c, byPeer)
+			if at := w.eroute("road[1]"); (at == old) == contact {
+				t.Errorf("contact %v: %s while our answer is on its way, before %s", contact, at, old)
+			}
+			if deletes {
+				w.gone(1, c, ike.IKEDown{ByPeer: true})
+			} else {
+				w.pass(peerInstalls)
+			}
+			if at := w.eroute("road[1]"); at == old || at == "%trap" {
+				t.Errorf("contact %v, deletes %v: %s at last", contact, deletes, at)
+			}
+		}
+	}
+}

@@ -173,6 +173,7 @@ func (t *Table) Deadline() time.Time {
 		}
 		for _, ch := range c.children {
 			sooner(ch.surplusAt)
+			sooner(ch.useAt)
 		}
 	}
 	for _, sa := range t.ikes {
@@ -202,6 +203,9 @@ func (t *Table) due() {
 	}
 	for _, c := range slices.Clone(t.conns) {
 		for _, ch := range slices.Clone(c.children) {
+			if reached(ch.useAt) {
+				ch.use, ch.useAt, t.dirty = true, time.Time{}, true
+			}
 			if reached(ch.surplusAt) {
 				ch.surplusAt = time.Time{}
 				t.dropSurplus(c, ch)
