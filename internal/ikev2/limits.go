@@ -67,6 +67,9 @@ const (
 	// Nothing depends on it: the peer's liveness check finds out as well.
 	byeTotal = 8 * time.Second
 
+	// maxByes bounds that where a peer who repeats its request extends it.
+	maxByes = 16
+
 	// maxWait is where doubling ends: within the same total a path that loses
 	// every third packet gets 18 chances instead of 7.
 	maxWait = 4 * time.Second

@@ -8,8 +8,8 @@ import (
 )
 
 // TestInboundAfterDelete is about a peer who does not hear of our Delete and
-// sends on. Where another IKE SA carries the same, that is received for the
-// grace; where none does, it is not for an instant, because answers would find
+// sends on. Where another IKE SA carries the same, that is received for as long as
+// the peer is being told; where none does, it is not for an instant, because answers would find
 // no SA. Rekeying that is under way does not lose what the Delete said.
 func TestInboundAfterDelete(t *testing.T) {
 	lost := func(datagram) []datagram { return nil }
@@ -36,9 +36,9 @@ func TestInboundAfterDelete(t *testing.T) {
 			if got := p.west.inbound(); (got == 1) != moved || got > 1 {
 				t.Errorf("rekeying %v, moved %v: %d inbound SAs", rekeying, moved, got)
 			}
-			p.pass(grace)
+			p.pass(byeTotal)
 			if got := p.west.inbound(); got != 0 {
-				t.Errorf("rekeying %v, moved %v: %d inbound SAs after the grace", rekeying, moved, got)
+				t.Errorf("rekeying %v, moved %v: %d inbound SAs after the last Delete", rekeying, moved, got)
 			}
 		}
 	}

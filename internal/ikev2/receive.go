@@ -57,11 +57,11 @@ func (s *step) receiveRequest(in inbound) {
 	case drop:
 		return
 	case replay:
-		s.replay(in.local, in.remote)
+		s.answerAgain(in)
 		return
 	case replayFragment:
 		if s.repeats(in) {
-			s.replay(in.local, in.remote)
+			s.answerAgain(in)
 		}
 		return
 	}

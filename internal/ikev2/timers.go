@@ -25,8 +25,8 @@ func (s *SA) Deadline() time.Time {
 		before(p.again)
 		before(p.giveUp)
 	}
-	for _, g := range s.graves {
-		before(g.at)
+	if len(s.graves) > 0 && !s.telling() {
+		before(s.graves[0].at)
 	}
 	before(s.asking.until)
 	before(s.answering.until)
@@ -209,9 +209,13 @@ func (s *step) bury(ids ...ipsec.SAID) {
 	s.graves = append(s.graves, grave{s.now.Add(grace), ids})
 }
 
+// telling reports whether the peer has yet to hear that the IKE SA is gone: as long
+// as it may send on what it has, that is received.
+func (s *SA) telling() bool { return s.state == stateClosing && s.win.pending != nil }
+
 // digGraves removes what has lain long enough.
 func (s *step) digGraves() {
-	for len(s.graves) > 0 && !s.now.Before(s.graves[0].at) {
+	for !s.telling() && len(s.graves) > 0 && !s.now.Before(s.graves[0].at) {
 		s.remove(s.graves[0].ids...)
 		s.graves = s.graves[1:]
 	}

@@ -77,6 +77,8 @@ func legal(c cell) handler {
 		return (*step).eapRequest
 	case cell{stateAuthI, ike.Auth, isResponse}:
 		return (*step).authResponse
+	case cell{stateAuthI, ike.Informational, isRequest}:
+		return (*step).earlyRequest
 
 	case cell{stateUp, ike.CreateChild, isRequest}:
 		return (*step).createChildRequest
