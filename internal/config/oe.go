@@ -31,7 +31,7 @@ type MinAuth struct {
 type OEIdentity uint8
 
 // The values of oe-identity=. Auto is the address where it publishes our key,
-// else nobody.
+// else the name of myid= if that does, else nobody.
 const (
 	OEIdentityAuto OEIdentity = iota
 	OEIdentityIP
@@ -52,9 +52,9 @@ var oeKeys = []keyword[Conn]{
 			minAuth("named", oe.LevelNamed), minAuth("weak", oe.LevelWeak), minAuth("anon", oe.LevelAnon))},
 	{name: "oe-published", kind: "must or prefer", def: "must", doc: "Whether a key that the destination publishes obliges to encrypt.",
 		field: enum(func(c *Conn) *bool { return &c.OE.Prefer }, word[bool]{"must", false, ""}, word[bool]{"prefer", true, ""})},
-	{name: "oe-identity", kind: "auto, ip or null", def: "auto", doc: "Our identity with strangers: our address, or nobody.",
+	{name: "oe-identity", kind: "auto, ip or null", def: "auto", doc: "Our identity with strangers: our address if it has our key in the DNS; with auto, else the name of myid= if that has; else nobody.",
 		field: enum(func(c *Conn) *OEIdentity { return &c.OE.Identity }, word[OEIdentity]{"auto", OEIdentityAuto, ""}, word[OEIdentity]{"ip", OEIdentityIP, ""},
-			word[OEIdentity]{"null", OEIdentityNull, ""}, word[OEIdentity]{"fqdn", OEIdentityAuto, "identities by name are not used towards strangers"})},
+			word[OEIdentity]{"null", OEIdentityNull, ""}, word[OEIdentity]{"fqdn", OEIdentityAuto, "the name of myid= is used where our address has no key in the DNS"})},
 	{name: "oe-insecure-keys", kind: "ignore or accept", def: "ignore", doc: "Keys from DNS without DNSSEC.",
 		field: enum(func(c *Conn) *bool { return &c.OE.AcceptWeak }, word[bool]{"ignore", false, ""}, word[bool]{"refuse", false, ""}, word[bool]{"accept", true, ""})},
 	{name: "oe-try-anon", kind: "yes or no", def: "no", doc: "Try without authentication where the zone is not signed.", field: yesNo(func(c *Conn) *bool { return &c.OE.TryAnon })},

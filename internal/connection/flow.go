@@ -192,7 +192,7 @@ func (t *Table) askAbout(f *flow, fresh bool) {
 	if f.allowed {
 		return
 	}
-	if !me.published() {
+	if !me.gateway() {
 		t.fail(f, cause{CauseLocal, fmt.Sprintf("our client %s needs a gateway with a published key, and we have none", src)})
 		return
 	}

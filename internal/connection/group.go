@@ -246,21 +246,29 @@ func tsOf(a netip.Addr, proto uint8, ports ipsec.Ports) []ipsec.TS {
 // self is what this machine is to strangers on one of its addresses.
 type self struct {
 	addr netip.Addr
-	key  *ike.PublicKey // ours that the DNS has for addr; nil: none
+	key  *ike.PublicKey // ours that the DNS has for addr, or for name; nil: none
+	name string         // that has our key, because addr has none
 	null bool           // oe-identity=null
 }
 
 // published reports whether we can prove who we are.
 func (s self) published() bool { return s.key != nil && !s.null }
 
-// become makes an end say who we are: the address, proven by its key, or nobody
-// (opportunistic.md 4.3).
+// gateway reports whether we can be called, and may speak for clients: who is
+// known by a name only speaks for itself (opportunistic.md 6.1).
+func (s self) gateway() bool { return s.published() && s.name == "" }
+
+// become makes an end say who we are: the address, proven by its key, else the name
+// that has it, or nobody (opportunistic.md 4.3).
 func (s self) become(e *ike.End) {
 	if !s.published() {
 		e.ID, e.Auth, e.Keys = ike.ID{Kind: ike.IDNULL}, []ike.AuthMethod{ike.AuthNULL}, nil
 		return
 	}
 	e.ID, e.Auth, e.Keys = ike.IDOfAddr(s.addr), []ike.AuthMethod{ike.AuthPubkey}, []ike.PublicKey{*s.key}
+	if s.name != "" {
+		e.ID = ike.ID{Kind: ike.IDFQDN, Data: s.name}
+	}
 }
 
 // sameGroup reports whether two versions of a group differ in their entries

@@ -64,8 +64,8 @@ func anonymous(dst netip.Addr) oe.Finding {
 func (t *Table) choose(f *flow, x oe.Finding) {
 	o := &t.oe
 	me := t.selfOf(f.rule.Group)
-	if !me.published() && f.src() != f.rule.Local.Addr {
-		t.fail(f, cause{CauseLocal, "who is anonymous speaks for no client"})
+	if !me.gateway() && f.src() != f.rule.Local.Addr {
+		t.fail(f, cause{CauseLocal, "who has no key at its address speaks for no client"})
 		return
 	}
 	list, err := x.Candidates(o.Rand)

@@ -1,6 +1,7 @@
 package connection
 
 import (
+	"crypto"
 	"net/netip"
 	"slices"
 	"strings"
@@ -130,5 +131,58 @@ func TestD18OtherInterface(t *testing.T) {
 		if s.state() != "encrypted" || s.effect() != before || before != ipsec.Protect {
 			t.Errorf("%s: %s, %s", device, s.state(), s.effect())
 		}
+	}
+}
+
+// opportunistic.md 4.3 and 6.1: where our address has no key of ours our name is
+// asked about. With a key there we begin as that name; with oe-identity=ip we do
+// not. When the address has the key it is the address that we are; when neither has
+// it, oe=auto is idle.
+func TestSelfCheckByName(t *testing.T) {
+	groups := map[string]string{"private-or-clear": "0.0.0.0/0\n"}
+	nothing := oe.Finding{Cause: oe.CauseNoRecord, Why: "no record"}
+	found := func(s *stage) oe.Finding {
+		return oe.Finding{Offers: []oe.Offer{{Key: ourKey, Level: oe.LevelNamed}}, Expires: s.now.Add(time.Hour)}
+	}
+	begin := func(conf string) *stage {
+		s := newStage(t)
+		s.act(Regroup{Mode: config.OEAuto, Rand: zeros{}, Ours: []netip.Addr{us}, Name: "road.example.test", Own: []crypto.PublicKey{ourKey}, List: groupsOf(t, conf, groups)})
+		s.answer(0, nothing)
+		if len(s.asked) != 2 {
+			t.Fatalf("%d questions", len(s.asked))
+		}
+		s.answer(1, found(s))
+		return s
+	}
+	identity := func(s *stage) string {
+		if c := s.table.find(key{"private-or-clear", 0}); c != nil {
+			return c.Local.ID.String()
+		}
+		return "idle"
+	}
+	s := begin("")
+	if got := identity(s); got != "@road.example.test" || s.effect() != ipsec.Trap {
+		t.Errorf("%s, packets meet %s", got, s.effect())
+	}
+	s.pass(time.Hour + time.Second)
+	s.answer(len(s.asked)-1, oe.Finding{Cause: oe.CauseDNS, Why: "dead"})
+	s.answer(len(s.asked)-1, oe.Finding{Cause: oe.CauseDNS, Why: "dead"})
+	if got := identity(s); got != "@road.example.test" {
+		t.Errorf("silence of the DNS has made it %s", got)
+	}
+	s.pass(31 * time.Second)
+	s.answer(len(s.asked)-1, found(s))
+	if got := identity(s); got != us.String() {
+		t.Errorf("the address has the key, and it is %s", got)
+	}
+	s.pass(time.Hour + time.Second)
+	s.answer(len(s.asked)-1, nothing)
+	s.answer(len(s.asked)-1, nothing)
+	if got := identity(s); got != "idle" || s.effect() != ipsec.Pass {
+		t.Errorf("without a key %s, packets meet %s", got, s.effect())
+	}
+	conf := "conn private-or-clear\n left=%defaultroute\n leftid=%myid\n right=%opportunisticgroup\n failureshunt=passthrough\n oe-identity=ip\n auto=route\n"
+	if got := identity(begin(conf)); got != "%null" && got != (ike.ID{Kind: ike.IDNULL}).String() {
+		t.Errorf("with oe-identity=ip it is %s", got)
 	}
 }

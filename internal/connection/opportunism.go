@@ -30,6 +30,7 @@ type Regroup struct {
 	Mode      config.OEMode
 	Own       []crypto.PublicKey // keys of this machine
 	Ours      []netip.Addr       // addresses of this machine
+	Name      string             // that this machine has, by myid=; empty: none
 	Resolvers []netip.Addr       // that answer Lookup, on other machines
 	DNS       oe.Options
 	Rand      io.Reader
@@ -190,14 +191,14 @@ func (t *Table) regroup(e Regroup) {
 		o.granted = map[netip.Addr]time.Time{}
 	}
 	same := slices.EqualFunc(o.Own, e.Own, func(a, b crypto.PublicKey) bool { return rawkey.Equal(a, b) })
-	moved := !slices.Equal(o.Ours, e.Ours)
+	moved, renamed := !slices.Equal(o.Ours, e.Ours), o.Name != e.Name
 	o.Regroup = e
 	o.DNS.Own = e.Ours
 	if moved { // another network: what failed in the last one says nothing (4.1, row 23)
 		t.forgetFailures(func(*flow) bool { return true })
 		o.lapses = lapses{}
 	}
-	t.checkSelves(!same || moved)
+	t.checkSelves(!same || moved || renamed)
 	closed, change := t.recompile()
 	for _, c := range t.oe.rules.clashes {
 		t.log(nil, c.String())

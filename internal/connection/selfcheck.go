@@ -13,7 +13,8 @@ import (
 )
 
 // selfCheck is what the DNS says about one of our own addresses: whether we are
-// published there, with a key that we have (opportunistic.md 4.2). With oe=auto
+// published there, with a key that we have, or else at our name, which is enough
+// to begin (opportunistic.md 4.2, 6.1). With oe=auto
 // that decides whether there is opportunistic encryption at all (section 13).
 type selfCheck struct {
 	self
@@ -27,7 +28,10 @@ type selfCheck struct {
 func (t *Table) selfOf(g *Group) self {
 	s := self{addr: g.Local.Addr}
 	if c := t.oe.selves[s.addr]; c != nil {
-		s.key = c.key
+		s.key, s.name = c.key, c.name
+		if s.name != "" && g.OE.Identity == config.OEIdentityIP {
+			s.key, s.name = nil, ""
+		}
 	}
 	s.null = g.OE.Identity == config.OEIdentityNull
 	return s
@@ -82,17 +86,33 @@ func (t *Table) checkSelf(s *selfCheck) {
 	t.unask(s.asked)
 	o.alarms.set(&s.again, time.Time{})
 	if len(o.Own) == 0 {
-		t.learnSelf(s, oe.Finding{Why: "this machine has no key of its own; `ipsec newhostkey' makes one"})
+		t.learnSelf(s, "", oe.Finding{Why: "this machine has no key of its own; `ipsec newhostkey' makes one"})
 		return
 	}
 	s.asked = t.ask(oe.KeysOfAddr(s.addr, o.DNS), false, selfTimeout, func(f oe.Finding) {
+		kept := f.Cause == oe.CauseDNS && s.gateway() // silence takes nothing away
+		if o.Name != "" && o.ownKey(f) == nil && !kept {
+			t.checkName(s, o.Name)
+			return
+		}
 		s.asked = nil
-		t.learnSelf(s, f)
+		t.learnSelf(s, "", f)
 		t.recompile()
 	})
 }
 
-func (t *Table) learnSelf(s *selfCheck, f oe.Finding) {
+// checkName asks about our name: the address has no key of ours.
+func (t *Table) checkName(s *selfCheck, name string) {
+	s.asked = t.ask(oe.KeysOfName(name, t.oe.DNS), false, selfTimeout, func(f oe.Finding) {
+		s.asked = nil
+		t.learnSelf(s, name, f)
+		t.recompile()
+	})
+}
+
+// learnSelf takes in what the DNS says of us: under a name, or without one of the
+// address.
+func (t *Table) learnSelf(s *selfCheck, name string, f oe.Finding) {
 	o := &t.oe
 	had := s.key
 	key := o.ownKey(f)
@@ -106,8 +126,9 @@ func (t *Table) learnSelf(s *selfCheck, f oe.Finding) {
 		o.alarms.set(&s.again, t.now.Add(min(selfRetry<<min(s.vain, 8), selfRetryMost)))
 		s.vain++
 	}
-	if s.key = key; key != nil {
-		s.vain = 0
+	s.key, s.name = key, ""
+	if key != nil {
+		s.vain, s.name = 0, name
 	}
 	t.saySelf(s, f)
 }
@@ -116,6 +137,8 @@ func (t *Table) learnSelf(s *selfCheck, f oe.Finding) {
 func (t *Table) saySelf(s *selfCheck, f oe.Finding) {
 	var line string
 	switch {
+	case s.name != "":
+		line = fmt.Sprintf("opportunistic encryption: the DNS has our key for @%s, and none for %s: we can begin, and cannot be called", s.name, s.addr)
 	case s.key != nil:
 		line = fmt.Sprintf("opportunistic encryption: the DNS has our key for %s", s.addr)
 	case t.oe.Mode == config.OEAuto:

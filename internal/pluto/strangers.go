@@ -136,6 +136,9 @@ func (d *Daemon) regroup(g *config.Groups, waiter uint64) {
 	d.oe.groups = g
 	facts := d.facts()
 	ev := connection.Regroup{Waiter: waiter, Mode: d.file.Setup.OE, Rand: d.o.Rand, DNS: resolve.RecordOptions(&d.file.Setup, nil)}
+	if d.myID.Kind == ike.IDFQDN {
+		ev.Name = d.myID.Data
+	}
 	if d.o.Resolver == nil {
 		ev.Mode = config.OENo
 	}

@@ -107,7 +107,7 @@ func (n *Node) Opportunistic(conf string, files map[string]string) {
 		family = 1
 	}
 	facts.Default[family] = connection.Gateway{Device: "eth0", Addr: n.Addr}
-	ev := connection.Regroup{Mode: f.Setup.OE, Ours: []netip.Addr{n.Addr}, DNS: oe.Options{TXT: true},
+	ev := connection.Regroup{Mode: f.Setup.OE, Ours: []netip.Addr{n.Addr}, Name: n.called.Data, DNS: oe.Options{TXT: true},
 		Rand: n.world.chance.reader("oe", n.Name)}
 	if n.Keys.private != nil {
 		ev.Own = []crypto.PublicKey{n.Keys.private.Public()}

@@ -187,9 +187,9 @@ func asNobody(_ *Node, c *connection.Description) {
 	c.Local.ID, c.Local.Auth = ike.ID{Kind: ike.IDNULL}, []ike.AuthMethod{ike.AuthNULL}
 }
 
-// A17: an initiator that publishes its key at a name only, which it says it is: B
-// knows it as that name, narrows to its address, and a group that asks for more
-// refuses it.
+// A17: an initiator that publishes its key at a name only, which myid= says it is:
+// its packet arrives by a tunnel, B knows it by that name, and a group that asks
+// for more refuses it. Another's client it cannot speak for.
 func TestA17InitiateOnly(t *testing.T) {
 	for name, want := range map[string]string{"clear-or-private": "encrypted named 192.0.2.1", "private": "none"} {
 		w, n := strangers(t, 51, "192.0.2.1", "203.0.113.1")
@@ -199,16 +199,26 @@ func TestA17InitiateOnly(t *testing.T) {
 			t.Fatal(err)
 		}
 		w.DNS.Set(oe.Query{Name: "road.example.test.", Type: oe.TypeIPSECKEY}, oe.Answer{Security: oe.Secure, Found: true, Raw: [][]byte{raw}})
+		n[0].called = ike.ID{Kind: ike.IDFQDN, Data: "road.example.test"}
+		n[0].Opportunistic("", group("private", everyone))
 		n[1].Opportunistic("", group(name, everyone))
 		w.Run(time.Second)
-		n[0].called = ike.ID{Kind: ike.IDFQDN, Data: "road.example.test"}
-		claim(w, n[0], n[1], netip.PrefixFrom(n[0].Addr, 32), netip.PrefixFrom(n[1].Addr, 32), func(x *Node, c *connection.Description) {
-			c.Local.ID = n[0].called
-		})
-		n[0].Up("claim")
+		p := ping(n[0], n[1])
 		w.Run(2 * time.Second)
 		if got := stateOf(n[1], n[1].Addr, n[0].Addr); got != want {
 			t.Errorf("%s: %q, want %q\n%s", name, got, want, w.Trace)
+		}
+		if got := n[1].Plane.Delivered[p] == 1; got != (want != "none") {
+			t.Errorf("%s: delivered: %v", name, got)
+		}
+		if !traceHas(w, "the DNS has our key for @road.example.test, and none for 192.0.2.1: we can begin, and cannot be called") {
+			t.Errorf("%s: no line in the log", name)
+		}
+		client := netip.MustParseAddr("192.0.2.10")
+		n[0].Ping(icmp(client, n[1].Addr))
+		w.Run(time.Second)
+		if got := stateOf(n[0], client, n[1].Addr); got != "clear local" {
+			t.Errorf("%s: the client: %q", name, got)
 		}
 		sound(t, w)
 	}
