@@ -313,6 +313,7 @@ func (s *step) handOver(n *SA) {
 	n.children, s.children = append(n.children, s.children...), nil
 	n.graves, s.graves = append(n.graves, s.graves...), nil
 	n.tasks, s.tasks = append(n.tasks, withoutRekey(s.tasks)...), nil
+	n.tasks = append(n.tasks, s.pathWork()...)
 	if n.watchesPath() || n.first && n.cfg.Tokens.has() { // either has to be said anew
 		n.tasks = append(n.tasks, waiting{task: &probeTask{}})
 	}

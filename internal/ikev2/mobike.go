@@ -191,6 +191,18 @@ func (s *step) checkPath() {
 	s.tasks = append(s.tasks, waiting{&pathTask{}, s.lastMoved.Add(checkPathEvery)})
 }
 
+// pathWork is the part of what is under way that a successor has to do anew: the
+// Child SAs, which are its own now, follow an address only after that.
+func (s *step) pathWork() []waiting {
+	switch s.active.(type) {
+	case *moveTask:
+		return []waiting{{task: &moveTask{}}}
+	case *pathTask:
+		return []waiting{{&pathTask{}, s.lastMoved.Add(checkPathEvery)}}
+	}
+	return nil
+}
+
 // pathTask is the return routability check, section 3.7: data follows the peer
 // to an address only when it has answered from there.
 //
