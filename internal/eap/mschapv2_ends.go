@@ -97,19 +97,23 @@ func (r response) value() []byte {
 
 // mschapServer asks for a password.
 type mschapServer struct {
-	name     string
-	password func(name string) (ipsec.Secret, error)
-	rand     io.Reader
-	id       uint8
-	sent     []byte // our challenge
-	proven   string
-	msk      ipsec.Secret // once the peer has proven itself
+	name   string
+	users  Users
+	rand   io.Reader
+	id     uint8
+	sent   []byte // our challenge
+	proven string
+	msk    ipsec.Secret // once the peer has proven itself
 }
 
-// MSCHAPv2Server is the method of a server called name. password finds that of
-// a user, or says why there is none.
-func MSCHAPv2Server(name string, rand io.Reader, password func(user string) (ipsec.Secret, error)) ServerMethod {
-	return ServerMethod{TypeMSCHAPv2, &mschapServer{name: name, rand: rand, password: password}}
+// Users finds the password of whoever calls himself name, and by which name he
+// is known, lest one user with several spellings be several. Its error says why
+// there is none.
+type Users func(name string) (known string, password ipsec.Secret, err error)
+
+// MSCHAPv2Server is the method of a server called name.
+func MSCHAPv2Server(name string, rand io.Reader, users Users) ServerMethod {
+	return ServerMethod{TypeMSCHAPv2, &mschapServer{name: name, rand: rand, users: users}}
 }
 
 func (s *mschapServer) begin() ([]byte, error) {
@@ -139,7 +143,7 @@ func (s *mschapServer) answer(data []byte) ([]byte, bool, error) {
 // judge compares. A name that nobody has takes the same way as a wrong
 // password.
 func (s *mschapServer) judge(name string, r response) ([]byte, bool, error) {
-	password, err := s.password(name)
+	known, password, err := s.users(name)
 	hash := passwordHash(password)
 	challenge := challengeHash(r.challenge, s.sent, name)
 	right := hmac.Equal(ntResponse(challenge, hash), r.nt)
@@ -149,7 +153,7 @@ func (s *mschapServer) judge(name string, r response) ([]byte, bool, error) {
 	case password.Len() == 0 || !right:
 		return nil, false, fmt.Errorf("wrong password of user %q", name)
 	}
-	s.proven, s.msk = name, mschapMSK(hash, r.nt)
+	s.proven, s.msk = known, mschapMSK(hash, r.nt)
 	text := authenticator(hash, r.nt, challenge) + " M=Welcome"
 	return mschap{op: opSuccess, id: s.id, text: []byte(text)}.append(nil), false, nil
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/hex"
 	"fmt"
+	"strings"
 	"testing"
 
 	"cygnet/internal/ipsec"
@@ -73,14 +74,14 @@ func (c *counter) Read(b []byte) (int, error) {
 	return len(b), nil
 }
 
-func users(name string) (ipsec.Secret, error) {
-	switch name {
+func users(name string) (string, ipsec.Secret, error) {
+	switch name = strings.TrimPrefix(name, `CORP\`); name {
 	case "carol", "päivi":
-		return ipsec.NewSecret([]byte("Ar3etTnp")), nil
+		return name, ipsec.NewSecret([]byte("Ar3etTnp")), nil
 	case "empty":
-		return ipsec.Secret{}, nil
+		return name, ipsec.Secret{}, nil
 	}
-	return ipsec.Secret{}, fmt.Errorf("no EAP secret of user %q", name)
+	return "", ipsec.Secret{}, fmt.Errorf("no EAP secret of user %q", name)
 }
 
 // converse lets two ends talk until one of them has an outcome, and returns the
@@ -111,7 +112,7 @@ func TestMSCHAPv2(t *testing.T) {
 		user, password string
 		ok             bool
 	}{
-		{"carol", "Ar3etTnp", true}, {"päivi", "Ar3etTnp", true},
+		{"carol", "Ar3etTnp", true}, {"päivi", "Ar3etTnp", true}, {`CORP\carol`, "Ar3etTnp", true},
 		{"carol", "ar3etTnp", false}, {"dave", "Ar3etTnp", false}, {"empty", "", false},
 	} {
 		var said string
@@ -122,7 +123,7 @@ func TestMSCHAPv2(t *testing.T) {
 			t.Errorf("%s: identity %q", c.user, said)
 		}
 		if c.ok {
-			if s.Outcome != Succeeded || p.Outcome != Succeeded || !s.MSK.Equal(p.MSK) || s.MSK.Len() != mskLen || s.Name != c.user {
+			if s.Outcome != Succeeded || p.Outcome != Succeeded || !s.MSK.Equal(p.MSK) || s.MSK.Len() != mskLen || s.Name != strings.TrimPrefix(c.user, `CORP\`) {
 				t.Errorf("%s: %+v, %+v", c.user, s, p)
 			}
 		} else if s.Outcome != Failed || p.Outcome != Failed || s.MSK.Len()+p.MSK.Len() > 0 {
@@ -157,7 +158,7 @@ func TestMSCHAPv2WrongServer(t *testing.T) {
 // A peer that wants another method gets it, if the server has it.
 func TestNak(t *testing.T) {
 	password := ipsec.NewSecret([]byte("Ar3etTnp"))
-	other := ServerMethod{99, &mschapServer{name: "gw", rand: &counter{}, password: users}}
+	other := ServerMethod{99, &mschapServer{name: "gw", rand: &counter{}, users: users}}
 	s, p := converse(t, NewServer(1, nil, other, MSCHAPv2Server("gw", &counter{}, users)), NewPeer("carol", MSCHAPv2Peer("carol", password, &counter{})))
 	if s.Outcome != Succeeded || p.Outcome != Succeeded {
 		t.Errorf("%+v, %+v", s, p)

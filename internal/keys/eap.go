@@ -67,7 +67,7 @@ func (r *Ring) EAPPeer(c *ike.Conn, remote ike.ID, now time.Time, rand io.Reader
 		}
 		return eap.NewPeer(name, eap.TLSPeer(h)), nil
 	}
-	password, err := r.password(name)
+	_, password, err := r.password(name)
 	if err != nil {
 		return nil, err
 	}
@@ -78,8 +78,8 @@ func (r *Ring) EAPPeer(c *ike.Conn, remote ike.ID, now time.Time, rand io.Reader
 var ErrNoPassword = errors.New("no EAP secret in ipsec.secrets")
 
 // password finds that of a user. A domain before the name, as Windows sends it,
-// may be left out in the file.
-func (r *Ring) password(user string) (ipsec.Secret, error) {
+// is not in the file; whoever has a password is known by his name there.
+func (r *Ring) password(user string) (known string, password ipsec.Secret, err error) {
 	_, plain, _ := strings.Cut(user, `\`)
 	for _, name := range []string{user, plain} {
 		for _, e := range r.entries() {
@@ -88,10 +88,10 @@ func (r *Ring) password(user string) (ipsec.Secret, error) {
 			}
 			for _, u := range e.Users {
 				if u == name {
-					return e.Password, nil
+					return u, e.Password, nil
 				}
 			}
 		}
 	}
-	return ipsec.Secret{}, fmt.Errorf("%w for user %q", ErrNoPassword, user)
+	return "", ipsec.Secret{}, fmt.Errorf("%w for user %q", ErrNoPassword, user)
 }
