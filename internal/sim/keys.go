@@ -2,8 +2,8 @@ package sim
 
 import (
 	"crypto"
-	"crypto/rand"
 	"fmt"
+	"io"
 
 	"cygnet/internal/ike"
 	"cygnet/internal/ipsec"
@@ -15,9 +15,10 @@ import (
 type Keys struct {
 	psk     map[[2]ike.ID]string
 	private crypto.Signer
+	rand    io.Reader // for signatures
 }
 
-func newKeys() *Keys { return &Keys{psk: map[[2]ike.ID]string{}} }
+func newKeys(rand io.Reader) *Keys { return &Keys{psk: map[[2]ike.ID]string{}, rand: rand} }
 
 // SetPSK gives the secret that local and remote share.
 func (k *Keys) SetPSK(local, remote ike.ID, secret string) { k.psk[[2]ike.ID{local, remote}] = secret }
@@ -36,7 +37,7 @@ func (k *Keys) Sign(_ *ike.Conn, octets []byte, hashes []uint16) (ike.Signature,
 	if k.private == nil {
 		return ike.Signature{}, fmt.Errorf("no private key")
 	}
-	method, data, err := suite.SignDigital(rand.Reader, k.private, octets, hashes)
+	method, data, err := suite.SignDigital(k.rand, k.private, octets, hashes)
 	return ike.Signature{Method: method, Data: data}, err
 }
 

@@ -81,7 +81,7 @@ type hosted struct {
 // Restart.
 func (w *World) Add(name, addr string, engine func(*Node) Engine) *Node {
 	at := netip.MustParseAddr(addr)
-	n := &Node{Name: name, Addr: at, first: at, world: w, Keys: newKeys(), makeEngine: engine, newest: map[string]uint32{}, tunnels: map[string]*Tunnel{}, flows: map[ipsec.Flow]*Tunnel{}, bySPI: map[uint64]*hosted{}, ended: map[ipsec.SAID]time.Time{}}
+	n := &Node{Name: name, Addr: at, first: at, world: w, Keys: newKeys(w.chance.reader("keys", name)), makeEngine: engine, newest: map[string]uint32{}, tunnels: map[string]*Tunnel{}, flows: map[ipsec.Flow]*Tunnel{}, bySPI: map[uint64]*hosted{}, ended: map[ipsec.SAID]time.Time{}}
 	n.Plane = newPlane(n)
 	n.Table = connection.NewTable()
 	n.engine = engine(n)
