@@ -24,8 +24,10 @@ type Table struct {
 
 	policies []ipsec.Policy // as last told
 	routes   []KernelRoute
-	resting  []rest // oldest first
-	dirty    bool   // states or children have changed since
+	staked   []claim       // of all connections, in order; see stake
+	ways     []KernelRoute // their routes; nil: to be made anew
+	resting  []rest        // oldest first
+	dirty    bool          // states or children have changed since
 
 	oe opportunism
 
@@ -63,6 +65,7 @@ type conn struct {
 	born time.Time
 
 	state        State
+	basis        basis        // of its claims in Table.staked
 	up           bool         // the user wants it up: Pluto's policy flag UP
 	joined       *ikeSA       // whose outcome it awaits while negotiating
 	redirects    []time.Time  // when its peer sent us on, of late
@@ -274,6 +277,7 @@ func (t *Table) insert(c *conn) {
 // evict forgets c; its SAs and claims must be gone or doomed already.
 func (t *Table) evict(c *conn) {
 	t.conns = slices.DeleteFunc(t.conns, func(x *conn) bool { return x == c })
+	t.unstake(c)
 	for _, k := range append(c.former, c.Conn) {
 		delete(t.byConn, k)
 	}

@@ -124,6 +124,7 @@ func (w *world) checkRoutes(list []KernelRoute) {
 // check holds the rules of the package's documentation.
 func (w *world) check() {
 	w.t.Helper()
+	w.checkScratch()
 	byName := map[string]*conn{}
 	for _, c := range w.table.conns {
 		byName[c.key().owner()] = c

@@ -167,7 +167,10 @@ func (p *Plane) SetPolicies(_ context.Context, want []ipsec.Policy) error {
 		}
 	}
 	p.spd = slices.Clone(want)
-	slices.SortStableFunc(p.spd, func(a, b ipsec.Policy) int { return cmp.Compare(rank(b.Selector), rank(a.Selector)) })
+	specific := func(a, b ipsec.Policy) int { return cmp.Compare(rank(b.Selector), rank(a.Selector)) }
+	if !slices.IsSortedFunc(p.spd, specific) {
+		slices.SortStableFunc(p.spd, specific)
+	}
 	clear(p.asked)
 	again := p.held
 	p.held = nil
