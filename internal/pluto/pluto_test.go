@@ -529,8 +529,12 @@ func TestRoadWarrior(t *testing.T) {
 			t.Errorf("east got %q", got)
 		}
 		p.west.stop()
-		time.Sleep(5 * time.Second)
-		if routes, _ := p.east.machine.Routes(nil); len(routes) != 0 || p.east.states(`"road"[1]`) != 0 {
+		time.Sleep(4 * time.Second)
+		if routes, _ := p.east.machine.Routes(nil); len(routes) != 1 || p.east.states(`"road"[1]`) != 0 {
+			t.Errorf("answers would leave in the clear: %v", routes)
+		}
+		time.Sleep(2 * time.Second)
+		if routes, _ := p.east.machine.Routes(nil); len(routes) != 0 {
 			t.Errorf("the instance is still there: %v", routes)
 		}
 	})
