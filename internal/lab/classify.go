@@ -125,8 +125,12 @@ func (c *Classifier) judge(f Frame, payload []byte, first bool) Frame {
 		f.Kind, f.Note = Clear, ", readable content"
 		return f
 	}
-	const udp, esp, ah = 17, 50, 51
+	const icmp, udp, esp, ah = 1, 17, 50, 51
 	switch f.Proto {
+	case icmp:
+		if refusesIKE(payload) {
+			f.Kind, f.Note = IKE, ", refused"
+		}
 	case esp:
 		f.Kind = ESP
 	case ah:
@@ -144,6 +148,18 @@ func (c *Classifier) inside(a netip.Addr) bool {
 		}
 	}
 	return false
+}
+
+// refusesIKE reports whether an ICMP destination unreachable is about a message
+// of IKE, which is all that it quotes: what the kernel says of one that comes
+// while the daemon restarts.
+func refusesIKE(icmp []byte) bool {
+	const unreachable, udp = 3, 17
+	if len(icmp) < 8+20 || icmp[0] != unreachable || icmp[8]>>4 != 4 || icmp[8+9] != udp {
+		return false
+	}
+	quoted := icmp[8+min(len(icmp)-8, int(icmp[8]&15)*4):]
+	return udpKind(quoted, true) == IKE
 }
 
 // udpKind tells IKE from ESP by ports and by the non-ESP marker. NAT may have

@@ -37,11 +37,21 @@ func TestVolume(t *testing.T) {
 						t.Errorf("a pair reached its end\n%s", p.west.log)
 					}
 					time.Sleep(5 * time.Minute) // the replaced ones go
-					if after := p.west.must(whack.OpSAs, ""); len(after) != len(before) {
+					if after := p.west.must(whack.OpSAs, ""); len(after) < len(before) || len(after) > most(more)*len(before) {
 						t.Errorf("SAs at first\n%s\nand in the end\n%s", strings.Join(before, "\n"), strings.Join(after, "\n"))
 					}
 				})
 			})
 		}
 	}
+}
+
+// most is how many pairs may stand in the end. Both ends may replace a pair at
+// one instant, and IKEv1 has no rule for which of the two new ones goes: the
+// idle one stays as long as its time allows.
+func most(conn []string) int {
+	if slices.Contains(conn, "keyexchange=ikev1") {
+		return 3
+	}
+	return 1
 }
