@@ -20,13 +20,13 @@ import (
 // newOE is the parent of commands about opportunistic encryption.
 func newOE() *cobra.Command {
 	c := &cobra.Command{
-		Use:   "oe check HOST",
-		Short: "Explain what opportunistic encryption with a host would come to",
+		Use:   "oe check HOST | oe captive on|off",
+		Short: "Explain what opportunistic encryption with a host would come to; bear with a captive portal",
 		RunE: func(*cobra.Command, []string) error {
 			return fail(whack.ExitUsage, "what is wanted? `ipsec oe check HOST'; `ipsec policy' shows what there is now")
 		},
 	}
-	c.AddCommand(newOECheck())
+	c.AddCommand(newOECheck(), newOECaptive())
 	return c
 }
 

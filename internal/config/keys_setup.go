@@ -28,8 +28,6 @@ func newSetup(d Dialect) Setup {
 	return s
 }
 
-const ()
-
 // setupKeys are the parameters of config setup, freeswan.md 2.7, 2.11, 2.12.
 var setupKeys = append([]keyword[Setup]{
 	{name: "interfaces", kind: "%defaultroute, %none or a list of ipsecN=device", def: "%defaultroute",

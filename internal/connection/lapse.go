@@ -3,6 +3,7 @@ package connection
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"time"
 
 	"cygnet/internal/ipsec"
@@ -161,7 +162,13 @@ func (r *remembered) find(now time.Time, dst netip.Addr) (oe.Finding, bool) {
 }
 
 // forget drops a destination that is proven to have no record any more.
-func (r *remembered) forget(dst netip.Addr) { delete(r.by, dst) }
+func (r *remembered) forget(dst netip.Addr) {
+	if _, ok := r.by[dst]; !ok {
+		return
+	}
+	delete(r.by, dst)
+	r.order = slices.DeleteFunc(r.order, func(a netip.Addr) bool { return a == dst })
+}
 
 // unproven is the cause of a failure where the destination has no key that it could
 // prove, and was called all the same (oe-try-anon=): what it lacks decides, for it

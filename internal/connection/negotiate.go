@@ -21,7 +21,7 @@ func (t *Table) decide(f *flow) {
 	x := *f.finding
 	why := func(c Cause) cause { return cause{c, x.Why} }
 	kept, known := o.known.find(t.now, f.dst())
-	switch x.Cause {
+	switch t.meaning(x.Cause, f.rule.Group) {
 	case oe.CauseNone:
 		o.known.note(t.now, f.dst(), x)
 		t.choose(f, x)
@@ -229,6 +229,9 @@ func causeOf(c *conn, why *ike.Failure, proven bool) cause {
 			return cause{CauseAuth, text}
 		}
 		return cause{CauseRefused, text}
+	}
+	if why.ByPeer && !proven {
+		return cause{CauseUnreachable, text}
 	}
 	return cause{CauseLocal, text}
 }

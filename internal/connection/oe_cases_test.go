@@ -186,3 +186,15 @@ func TestSelfCheckByName(t *testing.T) {
 		t.Errorf("with oe-identity=ip it is %s", got)
 	}
 }
+
+// What a peer says before it has proved itself is never a reason to pass in the
+// clear, whatever it says (opportunistic.md 4.1, rows 13 and 14).
+func TestUnprovenWordIsNoRefusal(t *testing.T) {
+	c := &conn{Description: &Description{Conn: &ike.Conn{}}}
+	for reason := range ike.ReasonPlane + 8 {
+		why := &ike.Failure{Reason: reason, Why: "so it says", ByPeer: true}
+		if got := causeOf(c, why, false); got.kind != CauseUnreachable && got.kind != CauseAuth {
+			t.Errorf("reason %v: %v", reason, got.kind)
+		}
+	}
+}

@@ -101,7 +101,8 @@ type opportunism struct {
 	waiting int        // flows in Asking and Negotiating
 	anon    int        // flows with anonymous peers
 	count   Opportunity
-	stale   bool // a connection that somebody wrote was routed or unrouted
+	captive time.Time // until when bogus answers count as none, see Captive
+	stale   bool      // a connection that somebody wrote was routed or unrouted
 }
 
 // Opportunity counts what became of flows, for the status.

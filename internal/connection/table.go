@@ -153,6 +153,8 @@ func (t *Table) take(ev Event) {
 		t.found(e)
 	case Used:
 		t.wasUsed(e)
+	case Captive:
+		t.captivity(e)
 	case Flush:
 		t.flush(e)
 	case Refused:
@@ -188,6 +190,7 @@ func (t *Table) Deadline() time.Time {
 	if len(t.resting) > 0 {
 		sooner(t.resting[0].until)
 	}
+	sooner(t.oe.captive)
 	sooner(t.oe.alarms.first())
 	return first
 }
@@ -227,6 +230,9 @@ func (t *Table) due() {
 		if reached(w.until) {
 			t.finish(w, nil)
 		}
+	}
+	if reached(t.oe.captive) {
+		t.released()
 	}
 	for a := t.oe.alarms.due(t.now); a != nil; a = t.oe.alarms.due(t.now) {
 		a.ring()

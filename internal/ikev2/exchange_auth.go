@@ -22,6 +22,10 @@ func (s *step) startAuth() {
 		return
 	}
 	if c.Local.Auth[0].EAP() {
+		if c.PPK == ike.PPKInsist {
+			s.fail(&ike.Failure{Reason: ike.ReasonAuth, Why: fmt.Sprintf("connection %q insists on a PPK, which does not go with EAP", c.Name)})
+			return
+		}
 		idi := wire.NewIDi(c.Local.ID)
 		s.hs.eap = &eapRun{idi: idi.Body()}
 		s.sendAuth(idi, ike.Signature{})

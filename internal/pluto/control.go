@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"iter"
 	"strings"
+	"time"
 
 	"cygnet/internal/config"
 	"cygnet/internal/connection"
@@ -88,6 +89,10 @@ func (d *Daemon) perform(ctx context.Context, r whack.Request) iter.Seq[whack.Re
 		return d.rereadGroups(ctx)
 	case whack.OpFlush:
 		return d.flush(ctx, r.Args.Prefix)
+	case whack.OpCaptive:
+		return d.ask(ctx, func(id uint64) connection.Event {
+			return connection.Captive{Waiter: id, For: time.Duration(r.Args.Seconds) * time.Second}
+		})
 	}
 	return d.order(ctx, r)
 }

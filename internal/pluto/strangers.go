@@ -244,6 +244,9 @@ func (d *Daemon) policy(args whack.Args) *whack.Policy {
 	}
 	c := d.table.Opportunity()
 	p.Counts = whack.FlowCounts{Begun: c.Begun, Tunnels: c.Tunnels, Clear: c.Clear, Denied: c.Denied, Limited: c.Limited}
+	if until := d.table.Captive(); !until.IsZero() {
+		p.Captive = int64(time.Until(until) / time.Second)
+	}
 	if args.Flow != nil {
 		e := d.table.Explain(ipsec.Flow{Src: args.Flow.Src, Dst: args.Flow.Dst, Proto: args.Flow.Proto, SrcPort: args.Flow.SrcPort, DstPort: args.Flow.DstPort})
 		p.Explain = &whack.Explanation{Flow: *args.Flow, Rule: e.Rule, Selector: e.Selector, Action: e.Action, Why: e.Why}

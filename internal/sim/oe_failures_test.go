@@ -8,6 +8,7 @@ import (
 	"cygnet/internal/connection"
 	"cygnet/internal/ike"
 	"cygnet/internal/ipsec"
+	"cygnet/internal/oe"
 )
 
 // The acceptance cases of opportunistic.md 11 that turn on faults and attacks.
@@ -249,4 +250,46 @@ func TestC18DNSStops(t *testing.T) {
 		t.Errorf("no line in the log\n%s", w.Trace)
 	}
 	sound(t, w)
+}
+
+// D23: a captive portal forges the DNS. private-or-clear is clear between the
+// administrator's word and its end, by word or by time, and private never.
+func TestD23CaptivePortal(t *testing.T) {
+	for _, name := range []string{"private-or-clear", "private"} {
+		for _, end := range []string{"off", "time"} {
+			t.Run(name+" "+end, func(t *testing.T) {
+				w, n := strangers(t, 66, "192.0.2.1", "203.0.113.1")
+				n[0].Opportunistic("", group(name, everyone))
+				for _, rrtype := range []uint16{oe.TypeIPSECKEY, oe.TypeTXT} {
+					w.DNS.Set(oe.Query{Name: oe.ReverseName(n[1].Addr), Type: rrtype}, oe.Answer{Security: oe.Bogus, Why: "forged"})
+				}
+				w.Run(time.Second)
+				during := "clear dns"
+				if name == "private" {
+					during = "denied bogus"
+				}
+				step := func(what, want string) {
+					t.Helper()
+					ping(n[0], n[1])
+					w.Run(5 * time.Second)
+					if got := stateOf(n[0], n[0].Addr, n[1].Addr); got != want {
+						t.Errorf("%s: %q, want %q\n%s", what, got, want, w.Trace)
+					}
+				}
+				step("before", "denied bogus")
+				n[0].command("ipsec oe captive on --for 30s", connection.Captive{For: 30 * time.Second})
+				step("during", during)
+				if end == "off" {
+					n[0].command("ipsec oe captive off", connection.Captive{})
+				} else {
+					w.Run(26 * time.Second)
+				}
+				if at := n[0].Table.Captive(); !at.IsZero() {
+					t.Errorf("it goes on until %v", at)
+				}
+				step("after", "denied bogus")
+				sound(t, w)
+			})
+		}
+	}
 }

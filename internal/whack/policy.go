@@ -12,6 +12,7 @@ type Policy struct {
 	Groups  []PolicyGroup `json:"groups"`
 	Flows   []Flow        `json:"flows"`
 	Counts  FlowCounts    `json:"counts"`
+	Captive int64         `json:"captive,omitempty"` // seconds that a captive portal is still borne with
 	Explain *Explanation  `json:"explain,omitempty"`
 }
 
@@ -80,6 +81,9 @@ func (p *Policy) Lines() []string {
 	}
 	for _, f := range p.Flows {
 		out = append(out, f.line())
+	}
+	if p.Captive > 0 {
+		out = append(out, fmt.Sprintf("captive: for %ds more, bogus answers of the DNS count as none", p.Captive))
 	}
 	c := p.Counts
 	return append(out, fmt.Sprintf("flows begun %d, tunnels %d, clear %d, denied %d, beyond limits %d", c.Begun, c.Tunnels, c.Clear, c.Denied, c.Limited))

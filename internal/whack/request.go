@@ -40,6 +40,7 @@ const (
 	OpCrash         Op = "crash"         // Args.Addr: drop all SAs with that peer
 	OpPolicy        Op = "policy"        // Policy; Args.Flow: with an explanation
 	OpFlush         Op = "flush"         // Args.Prefix: forget failures of opportunistic encryption there; invalid: all
+	OpCaptive       Op = "captive"       // Args.Seconds: behind a captive portal for so long; 0: no longer
 	OpShutdown      Op = "shutdown"
 )
 
@@ -51,7 +52,7 @@ var ops = map[Op]need{
 	OpReadCerts: 0, OpReadCAs: 0, OpReadCRLs: 0, OpListCerts: 0, OpListCAs: 0, OpListCRLs: 0,
 	OpListKeys: 0, OpStatus: 0, OpTrafficStatus: 0, OpEroutes: 0, OpSAs: 0, OpLook: 0, OpLeases: 0,
 	OpPing: 0, OpWhy: 0, OpDebug: 0, OpMyID: 0, OpDeleteState: needSerial, OpRekey: 0, OpCrash: needAddr,
-	OpShutdown: 0, OpPolicy: 0, OpFlush: 0,
+	OpShutdown: 0, OpPolicy: 0, OpFlush: 0, OpCaptive: 0,
 
 	OpManualUp: 0, OpManualDown: needName, OpManualRoute: 0, OpManualUnroute: needName,
 	OpAddSA: 0, OpDelSA: 0, OpClearSAs: 0, OpGroup: 0,
@@ -93,6 +94,8 @@ type Args struct {
 	ID     string     `json:"id,omitempty"`
 	Debug  []string   `json:"debug,omitempty"`
 	UTC    bool       `json:"utc,omitempty"`
+
+	Seconds uint32 `json:"seconds,omitempty"` // captive
 
 	Flow   *FlowSpec    `json:"flow,omitempty"`  // policy: a packet to be explained
 	Prefix netip.Prefix `json:"prefix,omitzero"` // flush
