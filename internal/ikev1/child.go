@@ -7,6 +7,7 @@ import (
 	"cygnet/internal/ike"
 	"cygnet/internal/ikev1/wire"
 	"cygnet/internal/ipsec"
+	"cygnet/internal/suite"
 )
 
 // child is a pair of IPsec SAs, or of bundles of them.
@@ -73,7 +74,7 @@ func (s *SA) ids(parts []part, dir ipsec.Direction) []ipsec.SAID {
 // In a bundle all have the mode that was negotiated for all; it is the
 // innermost that wraps the packet.
 func (s *step) install(q *quick, dir ipsec.Direction) {
-	life := s.volume(q)
+	life := q.volume()
 	ids := s.ids(q.parts, dir)
 	if dir == ipsec.In {
 		q.in = ids
@@ -87,7 +88,7 @@ func (s *step) install(q *quick, dir ipsec.Direction) {
 			Replay: q.conn.Replay, Life: life, Owner: owner(q.conn),
 		}
 		if dir == ipsec.In {
-			sa.Src = s.remote.Addr()
+			sa.Src, sa.Original = s.remote.Addr(), q.original()
 			if len(ids) > 1 {
 				sa.Bundle = ids
 			}
@@ -121,24 +122,21 @@ func (s *SA) keysOf(q *quick, p part, spi ipsec.SPI) (encr, integ ipsec.Secret) 
 	return encr, integ
 }
 
-// volume is the part of a lifetime that the data plane counts: the
-// connection's, the one negotiated in kilobytes, and what a cipher with short
-// blocks can bear (freeswan.md V24).
-func (s *step) volume(q *quick) (l ipsec.Lifetime) {
-	soft := func(n uint64) uint64 { return n - uint64(float64(n/8)*s.fraction()) - n/8 }
-	bytes := lesser(q.conn.LifeBytes, q.terms.kilobytes*1024)
+// volume is the part of a lifetime that the data plane counts. The limits are
+// those of all SAs of a bundle, which end together.
+func (q *quick) volume() ipsec.Lifetime {
+	var all suite.KeyLimit
 	for _, p := range q.parts {
-		if e := p.chosen.Encr.Encr; e != nil && e.Block == 8 && e.NewBlock != nil {
-			bytes = lesser(bytes, blockVolume)
+		if l := p.chosen.KeyLimit(); p.proto != ipsec.Comp {
+			all.Packets = lesser(all.Packets, l.Packets)
+			all.Rekey, all.End = lesser(all.Rekey, l.Rekey), lesser(all.End, l.End)
 		}
 	}
-	if bytes > 0 {
-		l.HardBytes, l.SoftBytes = bytes, soft(bytes)
+	ours := q.nr
+	if q.first {
+		ours = q.ni
 	}
-	if n := q.conn.LifePackets; n > 0 {
-		l.HardPackets, l.SoftPackets = n, soft(n)
-	}
-	return l
+	return q.conn.Volume(q.terms.kilobytes*1024, all, ours)
 }
 
 // owner is the name under which the data plane shows an SA.

@@ -219,7 +219,7 @@ func (s *step) gotQR1(q *quick, in inbound) {
 	// A repetition of QR1 is answered with QI2 from now on.
 	q.seen, q.iv, q.pending = in.digest, in.iv, nil
 	q.state = quickMaking
-	q.nr = clone(nonce.Data)
+	q.nr, q.oas = clone(nonce.Data), in.NATOAs()
 	if len(parts) < len(q.parts) { // no compression after all
 		s.remove(ipsec.SAID{Dst: s.local.Addr(), Proto: q.parts[0].proto, SPI: q.parts[0].in})
 	}

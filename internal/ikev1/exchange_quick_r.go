@@ -144,7 +144,7 @@ func (s *step) choose(in inbound, hasKE bool) (*quick, *no) {
 				})
 				continue
 			}
-			q := &quick{conn: c, sides: got, parts: parts, terms: t}
+			q := &quick{conn: c, sides: got, parts: parts, terms: t, oas: in.NATOAs()}
 			for _, id := range in.IDs() {
 				q.ids = append(q.ids, byteID(id.Body()))
 			}

@@ -89,12 +89,11 @@ const (
 
 	// Lifetimes. A peer may ask for what it likes; within these an SA neither
 	// lasts for ever nor is replaced all the time (V1-23, freeswan.md 6.2).
-	minLife     = 60 * time.Second
-	maxLife     = 86400 * time.Second
-	defaultIKE  = time.Hour     // RFC 2407 leaves it open, freeswan.md 6.2: 3600 s
-	defaultESP  = 8 * time.Hour // RFC 2407, 4.5: 28800 s
-	minRekey    = time.Second
-	blockVolume = 1 << 30 // octets under one key of a cipher with 64-bit blocks (freeswan.md V24)
+	minLife    = 60 * time.Second
+	maxLife    = 86400 * time.Second
+	defaultIKE = time.Hour     // RFC 2407 leaves it open, freeswan.md 6.2: 3600 s
+	defaultESP = 8 * time.Hour // RFC 2407, 4.5: 28800 s
+	minRekey   = time.Second
 
 	// retryRekey is how soon a failed replacement is tried again, where the
 	// failure did not take its own time.

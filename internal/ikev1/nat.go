@@ -89,3 +89,16 @@ func (s *SA) originals(t terms, initiator bool) []wire.Payload {
 	}
 	return []wire.Payload{wire.NATOA{Draft: s.natDraft, Addr: i}, wire.NATOA{Draft: s.natDraft, Addr: r}}
 }
+
+// original is what the peer's transport checksums cover: the addresses as the
+// peer sees them, which its NAT-OA payloads name (RFC 3947, 5.2).
+func (q *quick) original() ipsec.Original {
+	if q.terms.mode != ipsec.Transport || !q.terms.udp || len(q.oas) != 2 {
+		return ipsec.Original{}
+	}
+	i, r := q.oas[0].Addr, q.oas[1].Addr
+	if q.first { // the peer is the responder
+		i, r = r, i
+	}
+	return ipsec.Original{Src: i, Dst: r}
+}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"cygnet/internal/ike"
+	"cygnet/internal/ikev1/wire"
 	"cygnet/internal/ipsec"
 	"cygnet/internal/suite"
 )
@@ -44,6 +45,7 @@ type quick struct {
 	terms   terms
 	sides   sides
 	ids     []byteID
+	oas     []wire.NATOA // of the peer
 	ni, nr  []byte
 	private suite.Private
 	shared  ipsec.Secret // of the exchange's own key exchange, with PFS

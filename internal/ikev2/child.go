@@ -32,6 +32,7 @@ type child struct {
 	sides     sides
 	mode      ipsec.Mode
 	encap     ipsec.Encap
+	original  ipsec.Original
 	used      bool   // outbound traffic is on it
 	replaces  uint32 // serial of the pair that it took over from as responder
 	replaceAt time.Time
@@ -89,6 +90,7 @@ func (s *step) install(a *agreement, shared ipsec.Secret) *child {
 		serial: a.serial, conn: a.conn, initiator: a.initiator, sides: a.sides, mode: a.mode,
 		in:  ipsec.SAID{Dst: s.local.Addr(), Proto: a.proto(), SPI: a.spiIn},
 		out: ipsec.SAID{Dst: s.remote.Addr(), Proto: a.proto(), SPI: a.spiOut}, encap: s.encapPorts(a.proto()), comp: a.comp,
+		original: s.original(a),
 	}
 	if a.at != c.in.Dst { // we have moved since
 		s.giveBack(a)
@@ -96,13 +98,13 @@ func (s *step) install(a *agreement, shared ipsec.Secret) *child {
 	in := ipsec.SA{
 		ID: c.in, Src: c.out.Dst, Dir: ipsec.In, Mode: a.mode, Transform: a.chosen.Transform(),
 		EncrKey: encrIn, IntegKey: integIn, Encap: s.encapPorts(a.proto()), Replay: a.conn.Replay,
-		Life: s.volume(a.conn), Owner: owner(a.conn),
+		Life: a.conn.Volume(0, a.chosen.KeyLimit(), a.nonce()), Owner: owner(a.conn), Original: c.original,
 	}
 	if a.conn.CheckArrival {
 		in.Selectors = a.selectors
 	}
 	out := in
-	out.ID, out.Src, out.Dir, out.Selectors = c.out, c.in.Dst, ipsec.Out, nil
+	out.ID, out.Src, out.Dir, out.Selectors, out.Original = c.out, c.in.Dst, ipsec.Out, nil, ipsec.Original{}
 	out.EncrKey, out.IntegKey, out.TFC = encrOut, integOut, a.padding()
 	if a.comp != (cpis{}) {
 		in.Bundle = c.ins()
@@ -115,25 +117,50 @@ func (s *step) install(a *agreement, shared ipsec.Secret) *child {
 	return c
 }
 
+// nonce is the one that we made.
+func (a *agreement) nonce() []byte {
+	if a.initiator {
+		return a.ni
+	}
+	return a.nr
+}
+
+// original is what the peer's transport checksums cover in transport mode behind
+// a NAT: the addresses that it asked for as initiator (RFC 7296, 2.23.1). The
+// answers of a responder do not tell, so as initiator we know them only from a
+// pair that this one replaces.
+func (s *SA) original(a *agreement) (o ipsec.Original) {
+	switch {
+	case a.mode != ipsec.Transport || !s.encap || !s.natLocal && !s.natRemote:
+	case a.initiator && a.replaces != nil:
+		return a.replaces.original
+	case !a.initiator:
+		src, one := onlyHost(a.asked.remote)
+		dst, two := onlyHost(a.asked.local)
+		if one && two {
+			return ipsec.Original{Src: src, Dst: dst}
+		}
+	}
+	return o
+}
+
+// onlyHost is the host that all of a list are about.
+func onlyHost(list []ipsec.TS) (a netip.Addr, ok bool) {
+	for _, t := range list {
+		if t.Start != t.End || t.Start != list[0].Start {
+			return a, false
+		}
+		a = t.Start
+	}
+	return a, a.IsValid()
+}
+
 // encapPorts is what ESP travels in. AH has no encapsulation.
 func (s *SA) encapPorts(p ipsec.Proto) ipsec.Encap {
 	if !s.encap || p != ipsec.ESP {
 		return ipsec.Encap{}
 	}
 	return ike.EncapPorts(s.local, s.remote)
-}
-
-// volume is the part of an SA's lifetime that the data plane counts. Soft
-// limits are spread over the last eighth, as times are.
-func (s *step) volume(c *ike.Conn) (l ipsec.Lifetime) {
-	soft := func(n uint64) uint64 { return n - uint64(float64(n/8)*s.fraction()) - n/8 }
-	if c.LifeBytes > 0 {
-		l.HardBytes, l.SoftBytes = c.LifeBytes, soft(c.LifeBytes)
-	}
-	if c.LifePackets > 0 {
-		l.HardPackets, l.SoftPackets = c.LifePackets, soft(c.LifePackets)
-	}
-	return l
 }
 
 // owner is the name under which the data plane shows an SA.

@@ -61,10 +61,20 @@ type PeerMoved struct {
 	From netip.AddrPort
 }
 
+// Strays says that packets arrived for which there is no SA (RFC 4303 section
+// 3.4.2): Count of them since the last report, of which the first named ID and
+// came from From. It comes once a second at most.
+type Strays struct {
+	ID    SAID
+	From  netip.Addr
+	Count uint64
+}
+
 func (Acquire) backendEvent()   {}
 func (Expire) backendEvent()    {}
 func (FirstUse) backendEvent()  {}
 func (PeerMoved) backendEvent() {}
+func (Strays) backendEvent()    {}
 
 // PolicyStatus is one policy with what it has done, for `ipsec eroute`.
 type PolicyStatus struct {

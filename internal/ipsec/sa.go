@@ -96,12 +96,20 @@ type SA struct {
 	Owner  string // the connection's name, for reports
 	DF     bool   // outer IPv4 header carries DF
 
+	// Original, on an inbound SA in transport mode that a NAT is on the way of, is
+	// what the peer's transport checksums cover: the addresses as the peer sees
+	// them. Zero: not known.
+	Original Original
+
 	// TFC, on an outbound ESP SA in tunnel mode, is the octets that inner packets
 	// are padded to with zeros that tell nothing (RFC 4303 section 2.7), but never
 	// beyond what the path carries in one piece; ToMTU: as far as that. 0: not at
 	// all. Longer packets, and SAs of a bundle, are left as they are.
 	TFC int
 }
+
+// Original is the pair of addresses of a packet before a NAT changed them.
+type Original struct{ Src, Dst netip.Addr }
 
 // ToMTU is the SA.TFC that makes every packet as long as the path permits.
 const ToMTU = -1

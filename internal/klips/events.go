@@ -47,7 +47,7 @@ func (e *events) add(ev ipsec.Event) bool {
 // come at most three times per SA, which bounds the queue.
 func repeats(ev ipsec.Event) bool {
 	switch ev.(type) {
-	case ipsec.Acquire, ipsec.PeerMoved:
+	case ipsec.Acquire, ipsec.PeerMoved, ipsec.Strays:
 		return true
 	}
 	return false

@@ -24,6 +24,9 @@ func (p *Plane) housekeeping() {
 
 func (p *Plane) tick(at time.Time) {
 	p.holds.expire(at)
+	if s, any := p.strays.take(); any {
+		p.events.add(s)
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, d := range p.devices {
@@ -41,12 +44,15 @@ func (p *Plane) tick(at time.Time) {
 
 // tooBig takes an ICMP report about an outer packet. It is believed only when
 // it quotes the SPI of an SA of ours, lowers the MTU and stays above the
-// floor; anybody on the path could still forge it, so it ends by itself.
-func (p *Plane) tooBig(t underlay.TooBig) {
+// floor; anybody on the path could still forge it, so it ends by itself, and
+// changes nothing more than once in pathMTUEvery.
+func (p *Plane) tooBig(t underlay.TooBig) { p.tooBigAt(t, now()) }
+
+func (p *Plane) tooBigAt(t underlay.TooBig, at time.Time) {
 	p.mu.Lock()
+	defer p.mu.Unlock()
 	r := p.records[ipsec.SAID{Dst: t.Remote, Proto: t.Proto, SPI: t.SPI}]
-	p.mu.Unlock()
-	if r == nil || r.out == nil {
+	if r == nil || r.out == nil || at.Sub(r.out.pathSet) < pathMTUEvery {
 		return
 	}
 	floor := minPathMTU4
@@ -57,6 +63,7 @@ func (p *Plane) tooBig(t underlay.TooBig) {
 	if was := r.out.path.Load(); was != 0 && was <= mtu {
 		return
 	}
-	r.out.pathEnd.Store(now().Add(pathMTUAge).UnixNano())
+	r.out.pathSet = at
+	r.out.pathEnd.Store(at.Add(pathMTUAge).UnixNano())
 	r.out.path.Store(mtu)
 }

@@ -3,6 +3,7 @@ package klips
 import (
 	"encoding/binary"
 	"net/netip"
+	"slices"
 	"time"
 
 	"cygnet/internal/esp"
@@ -20,9 +21,10 @@ type ingress struct {
 
 	scratch   esp.Scratch
 	coalescer coalescer
-	arena     []byte // what had to be copied, in use until the end of the batch
-	last      *inSA  // of the packet before
-	depth     int    // of tunnels in tunnels, for the packet at hand
+	back      flowCache // of the policies for what would go the other way
+	arena     []byte    // what had to be copied, in use until the end of the batch
+	last      *inSA     // of the packet before
+	depth     int       // of tunnels in tunnels, for the packet at hand
 	at        time.Time
 }
 
@@ -119,6 +121,7 @@ func (w *ingress) named(spi ipsec.SPI, a *underlay.Arrival) (*inSA, reason) {
 	sa := w.last
 	if sa == nil || sa.sa.ID.SPI != spi || sa.sa.ID.Dst != a.Local || sa.sa.ID.Proto != a.Proto {
 		if sa = w.p.sad.lookup(spi, a.Proto, a.Local); sa == nil {
+			w.p.strays.note(ipsec.SAID{Dst: a.Local, Proto: a.Proto, SPI: spi}, a.Remote.Addr())
 			return nil, dropUnknownSA
 		}
 		w.last = sa
@@ -193,6 +196,9 @@ func (w *ingress) inner(sa *inSA, tunnel bool, payload []byte, next uint8, a *un
 	switch {
 	case !tunnel:
 		b = w.rebuild(payload, next, a)
+		if a.Encap {
+			natChecksum(b, next, sa.sa.Original)
+		}
 	case next == protoIPv4 && len(payload) > 0 && payload[0]>>4 == 4, next == protoIPv6 && len(payload) > 0 && payload[0]>>4 == 6:
 		b = payload
 	case next == protoIPv4 || next == protoIPv6:
@@ -207,9 +213,9 @@ func (w *ingress) inner(sa *inSA, tunnel bool, payload []byte, next uint8, a *un
 	b = b[:p.len:p.len]
 	f := p.key.flow()
 	switch {
-	case tunnel && martian(f.Src):
+	case tunnel && (martian(f.Src) || slices.Contains(*w.p.own.Load(), f.Src)):
 		return nil, p, dropMartian, false
-	case !sa.permits(f):
+	case !sa.permits(f) || w.trespasses(sa, &p.key):
 		return nil, p, dropPolicy, false
 	case tunnel && !congestion(b, p.v6, a.TOS):
 		return nil, p, dropECN, false
@@ -217,7 +223,8 @@ func (w *ingress) inner(sa *inSA, tunnel bool, payload []byte, next uint8, a *un
 	return b, p, 0, true
 }
 
-// martian addresses are nobody's source, whatever the selectors say.
+// martian addresses are nobody's source, whatever the selectors say; neither
+// are our own that of a packet from outside.
 func martian(a netip.Addr) bool {
 	return a.IsLoopback() || a.IsMulticast() || a.Is4In6() || a == netip.AddrFrom4([4]byte{255, 255, 255, 255})
 }
@@ -275,9 +282,6 @@ func (w *ingress) rebuild(payload []byte, next uint8, a *underlay.Arrival) []byt
 		copy(b[8:], s[:])
 		copy(b[24:], d[:])
 	}
-	if a.Encap {
-		natChecksum(b, head, next)
-	}
 	return b
 }
 
@@ -304,25 +308,6 @@ func (w *ingress) makeRoom() {
 func (w *ingress) empty() {
 	w.coalescer.flush()
 	w.arena = w.arena[:0]
-}
-
-// natChecksum repairs the transport checksum after a NAT changed the addresses
-// it covers. RFC 3948 section 3.1.2 lets the receiver compute it anew, since
-// ESP has verified the octets.
-func natChecksum(b []byte, head int, proto uint8) {
-	at := head + 16
-	switch proto {
-	case protoTCP:
-	case protoUDP:
-		at = head + 6
-	default:
-		return
-	}
-	if at+2 > len(b) || proto == protoUDP && b[at] == 0 && b[at+1] == 0 {
-		return
-	}
-	b[at], b[at+1] = 0, 0
-	putUDPSum(b[at:], sum(b[head:], pseudo(b, proto, len(b)-head)))
 }
 
 // clamp lowers the MSS of an arriving SYN to what fits the tunnel back.

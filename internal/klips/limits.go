@@ -61,7 +61,7 @@ const (
 	icmpEvery = 10 * time.Millisecond
 
 	// maxEvents bounds events that pluto has not read. At the bound, events
-	// that repeat themselves (Acquire, PeerMoved) are dropped.
+	// that repeat themselves (Acquire, PeerMoved, Strays) are dropped.
 	maxEvents = 16384
 
 	// Path MTU reports below these are forged or useless, and none lasts
@@ -69,6 +69,9 @@ const (
 	minPathMTU4 = 576
 	minPathMTU6 = 1280
 	pathMTUAge  = 10 * time.Minute
+	// pathMTUEvery is the least time between two changes of an SA's path MTU
+	// (adversary.md ESP-29).
+	pathMTUEvery = time.Second
 
 	// maxExtensions bounds the walk along IPv6 extension headers.
 	maxExtensions = 8

@@ -178,33 +178,65 @@ func TestResegment(t *testing.T) {
 }
 
 // TestPathMTU: reports count only with an SPI of ours, never below the floor,
-// never upwards, and not for ever.
+// never upwards, once a second at most, and not for ever.
+// adversary.md ESP-29.
 func TestPathMTU(t *testing.T) {
+	for _, outer := range [][2]netip.Addr{outer4, outer6} {
+		g := newLab(t, Options{})
+		s := tunnel4()
+		s.outer = outer
+		floor := minPathMTU4
+		if outer[0].Is6() {
+			floor = minPathMTU6
+		}
+		connect(t, g, s)
+		id := s.sa(0, 0).ID
+		start := now()
+		for _, x := range []struct {
+			after     time.Duration
+			spi       ipsec.SPI
+			mtu, want int
+		}{
+			{0, id.SPI + 77, 1000, 1500},
+			{0, id.SPI, 1400, 1400},
+			{pathMTUEvery - 1, id.SPI, 1300, 1400},
+			{pathMTUEvery, id.SPI, 1450, 1400},
+			{pathMTUEvery, id.SPI, 1300, 1300},
+			{2*pathMTUEvery - 1, id.SPI, 68, 1300},
+			{2 * pathMTUEvery, id.SPI, 68, floor},
+			{3 * pathMTUEvery, id.SPI, 0, floor},
+		} {
+			g[0].tooBigAt(underlay.TooBig{Remote: id.Dst, Proto: ipsec.ESP, SPI: x.spi, MTU: x.mtu}, start.Add(x.after))
+			if got := g[0].pathMTU(id); got != x.want {
+				t.Errorf("report of %d for %#x after %v: path MTU %d, want %d", x.mtu, x.spi, x.after, got, x.want)
+			}
+		}
+		g[0].tick(start.Add(2*pathMTUEvery + pathMTUAge))
+		if got := g[0].pathMTU(id); got != 1500 {
+			t.Errorf("after its time: %d", got)
+		}
+	}
+}
+
+// TestPathMTUOfTheSocket: what the socket reports comes to the SA.
+func TestPathMTUOfTheSocket(t *testing.T) {
 	g := newLab(t, Options{})
 	s := tunnel4()
 	connect(t, g, s)
 	id := s.sa(0, 0).ID
-	mtu := func() int {
-		for _, st := range g[0].SAs() {
-			if st.ID == id {
-				return st.PathMTU
-			}
-		}
-		return 0
+	g[0].wire.ReportTooBig(underlay.TooBig{Remote: id.Dst, Proto: ipsec.ESP, SPI: id.SPI, MTU: 1350})
+	if got := g[0].pathMTU(id); got != 1350 {
+		t.Errorf("path MTU %d", got)
 	}
-	for _, x := range []struct {
-		spi       ipsec.SPI
-		mtu, want int
-	}{{id.SPI + 77, 1000, 1500}, {id.SPI, 1400, 1400}, {id.SPI, 1450, 1400}, {id.SPI, 68, 576}} {
-		g[0].wire.ReportTooBig(underlay.TooBig{Remote: id.Dst, Proto: ipsec.ESP, SPI: x.spi, MTU: x.mtu})
-		if got := mtu(); got != x.want {
-			t.Errorf("report of %d for %#x: path MTU %d, want %d", x.mtu, x.spi, got, x.want)
+}
+
+func (g *gateway) pathMTU(id ipsec.SAID) int {
+	for _, st := range g.SAs() {
+		if st.ID == id {
+			return st.PathMTU
 		}
 	}
-	g[0].tick(now().Add(pathMTUAge + time.Second))
-	if got := mtu(); got != 1500 {
-		t.Errorf("after its time: %d", got)
-	}
+	return 0
 }
 
 // TestDeviceMTU: a device whose MTU shrinks is noticed at the first refusal.

@@ -58,6 +58,7 @@ type Plane struct {
 	own    atomic.Pointer[[]netip.Addr] // of all devices
 	sad    sad
 	holds  holds
+	strays strays
 	events *events
 	drops  drops
 	ids    atomic.Uint32 // of IP packets that we make

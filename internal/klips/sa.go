@@ -85,6 +85,7 @@ type outSA struct {
 
 	path    atomic.Int64 // path MTU learned from ICMP; 0: none
 	pathEnd atomic.Int64 // Unix nanoseconds, when it is forgotten
+	pathSet time.Time    // when it changed last; under Plane.mu
 
 	before, after atomic.Uint64 // octets that went into IPComp, and came out
 }
@@ -215,7 +216,8 @@ type inSA struct {
 	moved  atomic.Int64 // Unix nanoseconds of the last PeerMoved
 	from   netip.AddrPort
 	encap  bool
-	alone  bool // an ESP SA that is in no bundle: the fast path
+	alone  bool          // an ESP SA that is in no bundle: the fast path
+	others atomic.Uint64 // see inSA.surrounds
 
 	tunnel bool // as the innermost of a bundle, it makes that a tunnel
 

@@ -2,6 +2,7 @@ package pluto
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"cygnet/internal/connection"
@@ -177,6 +178,9 @@ func (d *Daemon) planeEvent(ev ipsec.Event) {
 	case ipsec.Acquire:
 		d.debugf("control", "| acquire for %s by %s", e.Owner, e.Flow)
 		d.stepTable(connection.Acquire{Owner: e.Owner, Flow: e.Flow})
+		return
+	case ipsec.Strays:
+		d.log.Info(fmt.Sprintf("dropped %d packets for which there is no SA, the first of them for %s from %s", e.Count, e.ID, e.From))
 		return
 	case ipsec.Expire:
 		id = e.ID
