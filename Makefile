@@ -57,13 +57,13 @@ install: build install-files
 
 # The files alone, with the binary $(BIN). An ipsec.conf that is there stays.
 install-files:
-	install -d $(DESTDIR)$(SBINDIR) $(DESTDIR)$(MANDIR)/man8 $(DESTDIR)$(UNITDIR) $(DESTDIR)$(SYSCONFDIR)/init.d \
+	install -d $(DESTDIR)$(SBINDIR) $(DESTDIR)$(MANDIR) $(DESTDIR)$(UNITDIR) $(DESTDIR)$(SYSCONFDIR)/init.d \
 		$(DESTDIR)$(SHAREDIR)/bash-completion/completions $(DESTDIR)$(SHAREDIR)/zsh/site-functions \
 		$(DESTDIR)$(SHAREDIR)/fish/vendor_completions.d $(DESTDIR)$(SHAREDIR)/doc/cygnet
 	install -d -m 0700 $(DESTDIR)$(SYSCONFDIR)/ipsec.d $(DESTDIR)$(SYSCONFDIR)/ipsec.d/private
 	install -d $(addprefix $(DESTDIR)$(SYSCONFDIR)/ipsec.d/,policies cacerts certs crls)
 	install -m 0755 $(BIN) $(DESTDIR)$(SBINDIR)/ipsec
-	$(BIN) man $(DESTDIR)$(MANDIR)/man8
+	$(BIN) man $(DESTDIR)$(MANDIR)
 	$(BIN) completion bash >$(DESTDIR)$(SHAREDIR)/bash-completion/completions/ipsec
 	$(BIN) completion zsh >$(DESTDIR)$(SHAREDIR)/zsh/site-functions/_ipsec
 	$(BIN) completion fish >$(DESTDIR)$(SHAREDIR)/fish/vendor_completions.d/ipsec.fish

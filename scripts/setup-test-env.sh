@@ -3,8 +3,8 @@
 # the foreign peer, iproute2 and ping for people who look at a lab that stands,
 # a Linux kernel that runs as a process, scapy as a decoder of packets, and a
 # newer strongSwan in a directory of its own (setup-strongswan6.sh), libreswan in
-# another (setup-libreswan.sh) with the libraries it wants, and name servers with
-# their tools.
+# another (setup-libreswan.sh) with the libraries it wants, name servers with their
+# tools, and groff to read the manual pages.
 # It does something only as root on a Debian system, and only for packages that
 # are missing. No service is started by it.
 set -eu
@@ -12,7 +12,7 @@ set -eu
 packages="strongswan-charon strongswan-swanctl strongswan-libcharon
  libcharon-extra-plugins libcharon-extauth-plugins libstrongswan-extra-plugins
  libstrongswan-standard-plugins iproute2 iputils-ping util-linux procps
- iperf3 tcpdump ca-certificates
+ iperf3 tcpdump ca-certificates groff-base
  user-mode-linux python3-scapy python3-cryptography dnsmasq-base
  unbound nsd ldnsutils bind9-utils
  libnss3-tools libcurl3-nss libevent-core-2.1-7 libevent-pthreads-2.1-7 libldns3

@@ -246,16 +246,19 @@ func count(findings []check.Finding) (n [3]int) {
 	return n
 }
 
-func checkJSON(r *check.Report, mended []string) any {
+// checked is what `ipsec check --json` prints.
+type checked struct {
+	Version  int `json:"version"`
+	Errors   int `json:"errors"`
+	Warnings int `json:"warnings"`
+	Notes    int `json:"notes"`
+	*check.Report
+	Mended []string `json:"mended,omitempty"`
+}
+
+func checkJSON(r *check.Report, mended []string) checked {
 	n := count(r.Findings)
-	return struct {
-		Version  int `json:"version"`
-		Errors   int `json:"errors"`
-		Warnings int `json:"warnings"`
-		Notes    int `json:"notes"`
-		*check.Report
-		Mended []string `json:"mended,omitempty"`
-	}{1, n[check.Error], n[check.Warning], n[check.Info], r, mended}
+	return checked{1, n[check.Error], n[check.Warning], n[check.Info], r, mended}
 }
 
 // keepOwner gives a new file the owner of the one it replaces.

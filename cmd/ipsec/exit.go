@@ -41,14 +41,20 @@ func ended(code whack.Exit) error {
 // read as well.
 func newHelp(root *cobra.Command) *cobra.Command {
 	return &cobra.Command{
-		Use:   "help [COMMAND | exit-codes]",
-		Short: "Explain a command, or the exit codes",
+		Use:   "help [COMMAND | exit-codes | ipsec.conf | ipsec.secrets | json | PARAMETER]",
+		Short: "Explain a command, a file, a parameter of ipsec.conf, or the exit codes",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 1 && args[0] == "exit-codes" {
 				fmt.Fprint(cmd.OutOrStdout(), exitTable())
 				return nil
 			}
+			if len(args) == 1 && explain(cmd.OutOrStdout(), args[0]) {
+				return nil
+			}
 			target, rest, err := root.Find(args)
+			if target == root && len(args) == 1 && explainParameter(cmd.OutOrStdout(), args[0]) {
+				return nil
+			}
 			if err != nil || len(rest) > 0 {
 				return fail(whack.ExitUsage, "no help on `%s'", strings.Join(args, " "))
 			}

@@ -76,10 +76,7 @@ func (o *liveOrder) run(cmd *cobra.Command) error {
 	}}
 	fine := c.validates(ctx, r) && o.walk(ctx, c)
 	if o.asJSON {
-		if err := printJSON(cmd.OutOrStdout(), struct {
-			Version int       `json:"version"`
-			Checks  []finding `json:"checks"`
-		}{1, c.all}); err != nil {
+		if err := printJSON(cmd.OutOrStdout(), verified{1, c.all}); err != nil {
 			return err
 		}
 	}

@@ -133,7 +133,7 @@ func runRoot(cmd *cobra.Command, _ []string) error {
 `+"`ipsec --help'"+` lists the commands, `+"`ipsec COMMAND --help'"+` explains one.
 `+"`ipsec demo'"+` shows two gateways and a live tunnel on this machine.
 `+"`ipsec verify'"+` looks at this machine and says what is missing.
-See also ipsec(8) and ipsec.conf(5).
+See also ipsec(8), ipsec.conf(5) and ipsec.secrets(5).
 `)
 	return nil
 }

@@ -132,7 +132,7 @@ func TestManualPagesAndCompletion(t *testing.T) {
 	if r := runIpsec(t, "man", dir); r.code != 0 {
 		t.Fatal(r.err)
 	}
-	for _, page := range []string{"ipsec.8", "ipsec-auto.8", "ipsec-setup.8", "ipsec-showhostkey.8"} {
+	for _, page := range []string{"man8/ipsec.8", "man8/ipsec-auto.8", "man8/ipsec-setup.8", "man8/ipsec-showhostkey.8", "man5/ipsec.conf.5", "man5/ipsec.secrets.5", "man7/ipsec-json.7"} {
 		if b, err := os.ReadFile(filepath.Join(dir, page)); err != nil || !bytes.Contains(b, []byte(".SH")) {
 			t.Errorf("%s: %v", page, err)
 		}

@@ -319,13 +319,14 @@ func gone(pid int, limit time.Duration) bool {
 
 // state is what `setup status --json` prints.
 type state struct {
+	Schema  int      `json:"schema"`
 	Running bool     `json:"running"`
 	Pid     int      `json:"pid,omitempty"`
 	But     []string `json:"but,omitempty"`
 }
 
 func (s *setup) status(asJSON bool) error {
-	st := state{Running: s.running(), Pid: s.pid()}
+	st := state{Schema: whack.Schema, Running: s.running(), Pid: s.pid()}
 	switch {
 	case st.Running && st.Pid == 0:
 		st.But = append(st.But, "illicit Pluto running!")

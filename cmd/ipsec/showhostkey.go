@@ -126,19 +126,22 @@ func (k hostKey) printPEM(out io.Writer) error {
 	return pem.Encode(out, &pem.Block{Type: "PUBLIC KEY", Bytes: der})
 }
 
+// shownKey is what --json prints.
+type shownKey struct {
+	Version int    `json:"version"`
+	Kind    string `json:"kind"`
+	KeyID   string `json:"keyid"`
+	Keyword string `json:"keyword"`
+	Key     string `json:"key"`
+	Comment string `json:"comment,omitempty"`
+}
+
 func (k hostKey) printJSON(out io.Writer) error {
 	text, err := rawkey.Format(k.public)
 	if err != nil {
 		return err
 	}
-	return printJSON(out, struct {
-		Version int    `json:"version"`
-		Kind    string `json:"kind"`
-		KeyID   string `json:"keyid"`
-		Keyword string `json:"keyword"`
-		Key     string `json:"key"`
-		Comment string `json:"comment,omitempty"`
-	}{1, rawkey.Describe(k.public), rawkey.KeyID(k.public), rawkey.Keyword(k.public), text, k.comment})
+	return printJSON(out, shownKey{1, rawkey.Describe(k.public), rawkey.KeyID(k.public), rawkey.Keyword(k.public), text, k.comment})
 }
 
 // listKeys prints each key of a secrets file with its identities; dump adds the

@@ -39,6 +39,12 @@ type finding struct {
 	harmless bool // whatever the verdict
 }
 
+// verified is what --json prints of findings.
+type verified struct {
+	Version int       `json:"version"`
+	Checks  []finding `json:"checks"`
+}
+
 // hostCheck looks at one thing.
 type hostCheck func(ctx context.Context, at places) []finding
 
@@ -109,10 +115,7 @@ func (o *verifyOrder) run(cmd *cobra.Command) error {
 		fine = !bad(found)
 	}
 	if o.asJSON {
-		if err := printJSON(cmd.OutOrStdout(), struct {
-			Version int       `json:"version"`
-			Checks  []finding `json:"checks"`
-		}{1, found}); err != nil {
+		if err := printJSON(cmd.OutOrStdout(), verified{1, found}); err != nil {
 			return err
 		}
 	}
