@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"hash"
 
 	"cygnet/internal/ipsec"
 )
@@ -40,8 +39,7 @@ func newAuthenticator(sa ipsec.SA) (*authenticator, error) {
 		return nil, errNoInteg
 	}
 	a := &authenticator{icv: integ.ICV, esn: sa.Transform.ESN}
-	key := sa.IntegKey.Bytes()
-	a.states.newMAC = func() hash.Hash { return integ.New(key) }
+	a.states.mac = integ.New(sa.IntegKey.Bytes())
 	return a, nil
 }
 

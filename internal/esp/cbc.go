@@ -7,7 +7,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"hash"
 	"io"
 
 	"cygnet/internal/ipsec"
@@ -45,9 +44,8 @@ func newCBC(encr *suite.Encr, integ *suite.Integ, sa ipsec.SA, rand io.Reader) (
 		}
 	}
 	if integ != nil {
-		key := sa.IntegKey.Bytes()
 		c.icv = integ.ICV
-		c.states.newMAC = func() hash.Hash { return integ.New(key) }
+		c.states.mac = integ.New(sa.IntegKey.Bytes())
 		z.icv = c.icv
 	}
 	return c, z, nil

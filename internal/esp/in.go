@@ -16,7 +16,7 @@ type In struct {
 }
 
 // NewIn makes the receiving end of sa. The error says what does not fit
-// together. The keys of sa are used where they lie, as NewOut does.
+// together. The keys of sa are not needed afterwards, as with NewOut.
 func NewIn(sa ipsec.SA) (*In, error) {
 	t, z, err := newTransform(sa, nil)
 	if err == nil {

@@ -18,8 +18,8 @@ type Out struct {
 
 // NewOut makes the sending end of sa. rand supplies the IV seed of CBC
 // suites (16 octets, read here once); AEAD and NULL suites never read it and
-// take nil. The error says what does not fit together. The keys of sa are used
-// where they lie for as long as the Out is; wipe them after its last packet.
+// take nil. The error says what does not fit together. The keys of sa are not
+// needed any more afterwards and may be wiped.
 func NewOut(sa ipsec.SA, rand io.Reader) (*Out, error) {
 	t, z, err := newTransform(sa, rand)
 	if err != nil {

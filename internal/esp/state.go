@@ -17,8 +17,8 @@ type state struct {
 // the Scratch: so there are as many as goroutines ever met at this SA, not one
 // for each pair of goroutine and SA, and they die with it.
 type states struct {
-	newMAC func() hash.Hash // nil: no integrity
-	idle   [idleStates]atomic.Pointer[state]
+	mac  hash.Hash // keyed, only ever cloned: the key itself is not kept; nil: no integrity
+	idle [idleStates]atomic.Pointer[state]
 }
 
 func (p *states) take() *state {
@@ -30,10 +30,20 @@ func (p *states) take() *state {
 		}
 	}
 	st := new(state)
-	if p.newMAC != nil {
-		st.mac = p.newMAC()
+	if p.mac != nil {
+		st.mac = cloned(p.mac)
 	}
 	return st
+}
+
+// cloned copies a hash. That of every algorithm can be, since all are of the
+// standard library.
+func cloned(h hash.Hash) hash.Hash {
+	c, err := h.(hash.Cloner).Clone()
+	if err != nil {
+		panic("esp: a hash that cannot be cloned: " + err.Error())
+	}
+	return c
 }
 
 func (p *states) give(st *state) {

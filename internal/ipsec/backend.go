@@ -19,7 +19,9 @@ type Backend interface {
 	// ReserveSPI returns an SPI that no other inbound SA of (dst, p) has, at
 	// or above MinAutoSPI, and keeps it from others until DeleteSA.
 	ReserveSPI(ctx context.Context, dst netip.Addr, p Proto) (SPI, error)
-	// AddSA installs sa, replacing an SA of the same SAID in one step.
+	// AddSA installs sa, replacing an SA of the same SAID in one step. It takes
+	// what it needs of the keys before it returns, so that the caller may wipe
+	// them.
 	AddSA(ctx context.Context, sa SA) error
 	// DeleteSA removes an SA or a reservation; ErrNotFound where there is none.
 	DeleteSA(ctx context.Context, id SAID) error

@@ -4,7 +4,11 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
+	"math/rand/v2"
 	"net/netip"
+	"os"
+	"runtime"
+	"runtime/debug"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -390,4 +394,124 @@ func TestAdv_ESP_40_TUNWrites(t *testing.T) {
 	if _, got := g[1].receive(t); !bytes.Equal(got, udp(a, b, 6)) {
 		t.Errorf("behind the new device: %x", got)
 	}
+}
+
+// After an SA has ended, nothing alive in the process holds its keys: neither as
+// they came, which the caller wipes, nor as the first words of a cipher's key
+// schedule, nor as the pad of a MAC. A dump of the live heap is searched for them.
+func TestAdv_CRY_28_KeysGoWithTheSA(t *testing.T) {
+	g := newLab(t, Options{})
+	a, b := ports(inner4)
+	suites := []setup{tunnel4(), {outer: outer4, inner: nets(inner4, 24), transform: ipsec.Transform{Encr: 12, KeyBits: 256, Integ: 12}, key: 32, mac: 32}}
+	for n, s := range suites {
+		// The test keeps keys only in disguise.
+		key, mac := hidden(s.key), hidden(s.mac)
+		policies := make([]ipsec.Policy, 2)
+		for me := range g {
+			for from := range g {
+				sa := s.sa(from, me)
+				sa.ID.SPI += ipsec.SPI(16 * n)
+				sa.EncrKey, sa.IntegKey = ipsec.NewSecret(key.plain()), ipsec.NewSecret(mac.plain())
+				if err := g[me].AddSA(context.Background(), sa); err != nil {
+					t.Fatal(err)
+				}
+				sa.EncrKey.Wipe()
+				sa.IntegKey.Wipe()
+			}
+			policies[me] = s.policy(me)
+			policies[me].Bundle[0].SPI += ipsec.SPI(16 * n)
+			if err := g[me].SetPolicies(context.Background(), policies[me:me+1]); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for i := range 5 {
+			g[0].send(t, tun.Header{}, udp(a, b, i))
+			g[1].receive(t)
+			g[1].send(t, tun.Header{}, udp(b, a, i))
+			g[0].receive(t)
+		}
+		if found := key.inHeap(t); found == 0 {
+			t.Fatalf("suite %d: the key of an SA in use is nowhere: the search finds nothing", n)
+		}
+		for me := range g {
+			if err := g[me].SetPolicies(context.Background(), nil); err != nil {
+				t.Fatal(err)
+			}
+			for from := range g {
+				id := s.sa(from, me).ID
+				id.SPI += ipsec.SPI(16 * n)
+				if err := g[me].DeleteSA(context.Background(), id); err != nil {
+					t.Fatal(err)
+				}
+			}
+			g[me].tick(now().Add(time.Second))
+			g[me].tick(now().Add(2 * time.Second))
+		}
+		// Workers let go of an SA when their batch ends.
+		for me := range g {
+			g[me].send(t, tun.Header{}, udp(a, b, 1))
+			g[me].waitDrop(t, "no_eroute", uint64(n+1))
+		}
+		if found := key.inHeap(t) + mac.inHeap(t); found != 0 {
+			t.Errorf("suite %d: the keys stand in %d places after their SAs have ended", n, found)
+		}
+	}
+}
+
+// disguised are octets that are kept inverted.
+type disguised []byte
+
+func hidden(n int) disguised {
+	d := make(disguised, n)
+	for i := range d {
+		d[i] = byte(rand.Uint32())
+	}
+	return d
+}
+
+func (d disguised) plain() []byte {
+	b := make([]byte, len(d))
+	for i := range d {
+		b[i] = ^d[i]
+	}
+	return b
+}
+
+// inHeap counts where the first 16 octets stand in live memory: as they are, as
+// words of the other order, and with the pads of HMAC.
+func (d disguised) inHeap(t *testing.T) (found int) {
+	t.Helper()
+	if len(d) == 0 {
+		return 0
+	}
+	runtime.GC()
+	f, err := os.Create(t.TempDir() + "/heap")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	debug.WriteHeapDump(f.Fd())
+	dump, err := os.ReadFile(f.Name())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range dump {
+		if len(dump)-i < 16 {
+			break
+		}
+		x := dump[i : i+16]
+		if x[0] == ^d[0] && d.match(x, 0, 0) || x[3] == ^d[0] && d.match(x, 3, 0) || x[0] == ^d[0]^0x36 && d.match(x, 0, 0x36) || x[0] == ^d[0]^0x5c && d.match(x, 0, 0x5c) {
+			found++
+		}
+	}
+	return found
+}
+
+func (d disguised) match(x []byte, order int, pad byte) bool {
+	for i := range 16 {
+		if x[i^order] != ^d[i]^pad {
+			return false
+		}
+	}
+	return true
 }

@@ -173,7 +173,7 @@ func (p *Plane) replaceSPD(want []ipsec.Policy) ([]heldPacket, error) {
 		return nil, err
 	}
 	p.resolve(s, s.entries)
-	p.spd.Store(s)
+	p.retire(p.spd.Swap(s), s)
 	return p.holds.release(s, p.lookup), nil
 }
 

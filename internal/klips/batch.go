@@ -30,6 +30,7 @@ func newBatch() *batch {
 func (b *batch) empty() bool { return len(b.msgs) == 0 && len(b.clear) == 0 }
 
 func (b *batch) reset() {
+	clear(b.state) // SAs may go
 	b.used, b.count, b.msgs, b.state, b.clear = 0, 0, b.msgs[:0], b.state[:0], b.clear[:0]
 }
 

@@ -29,6 +29,7 @@ func (p *Plane) tick(at time.Time) {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.bury()
 	for _, d := range p.devices {
 		d.mtu.Store(int64(d.Underlay.MTU()))
 	}

@@ -43,11 +43,11 @@ func (w *ingress) run() {
 			return
 		}
 		w.at = now()
-		w.last = nil // an SA may have gone since the last batch
 		for i := range list {
 			w.arrival(&list[i])
 		}
 		w.empty()
+		w.last = nil // an SA may have gone before the next batch
 	}
 }
 

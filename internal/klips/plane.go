@@ -66,6 +66,7 @@ type Plane struct {
 	mu      sync.Mutex // of everything below, and of changes to spd and sad
 	records map[ipsec.SAID]*record
 	newest  map[series]*outSA // added last of a series, for outSA.inherit
+	retired []*entry          // of SPDs before; workers may be at them
 	nextTun ipsec.SPI
 	heard   []ipsec.Proto // what devices Listen to
 	devices []*device

@@ -19,6 +19,7 @@ type entry struct {
 	policy  ipsec.Policy
 	packets atomic.Uint64
 	out     atomic.Pointer[bundle] // of Protect; nil while the bundle is incomplete
+	left    bool                   // the SPD since the last bury; under Plane.mu
 }
 
 // snapshot is one version of the SPD. It never changes.

@@ -124,6 +124,8 @@ type faultKey = ipsec.SAID
 
 func (d *Daemon) install(sa ipsec.SA) error {
 	err := d.o.Plane.AddSA(context.Background(), sa)
+	sa.EncrKey.Wipe() // the plane has what it needs, and nobody else needs them
+	sa.IntegKey.Wipe()
 	if err != nil {
 		d.log.Error(fmt.Sprintf("the data plane refuses SA %s: %v", sa.ID, err))
 		d.faults[sa.ID] = err
