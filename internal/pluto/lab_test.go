@@ -1,6 +1,7 @@
 package pluto
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"fmt"
@@ -57,12 +58,15 @@ type memPlane struct {
 	wire   underlay.Underlay
 	mu     sync.Mutex
 	inside *tun.Memory // the kernel's side of ipsec0
-	made   []ipsec.SA  // every SA that was ever added
+	made   []ipsec.SA  // every SA that was ever added, with copies of its keys
+	handed []ipsec.SA  // the same, with the keys where the daemon had them
 }
 
 func (p *memPlane) AddSA(ctx context.Context, sa ipsec.SA) error {
 	p.mu.Lock()
-	p.made = append(p.made, sa)
+	own := sa
+	own.EncrKey, own.IntegKey = ipsec.NewSecret(bytes.Clone(sa.EncrKey.Bytes())), ipsec.NewSecret(bytes.Clone(sa.IntegKey.Bytes()))
+	p.made, p.handed = append(p.made, own), append(p.handed, sa)
 	p.mu.Unlock()
 	return p.Plane.AddSA(ctx, sa)
 }

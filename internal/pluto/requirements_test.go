@@ -155,6 +155,36 @@ func (g *gateway) keysOf() [][]byte {
 	return keys
 }
 
+// The daemon keeps no key of an SA: what it had is zeros as soon as the data plane
+// has taken it. adversary.md CRY-28.
+func TestKeysAreWipedWhenInstalled(t *testing.T) {
+	for _, version := range []string{"ikev1", "ikev2"} {
+		inBubble(t, func(t *testing.T, p *pair) {
+			lines := []string{"auto=add", "keyexchange=" + version, "esp=aes256-sha2_256"}
+			p.west.start(setup + tunnel("net", lines...))
+			p.east.start(setup + tunnel("net", lines...))
+			p.west.must(whack.OpUp, "net")
+			for _, g := range []*gateway{p.west, p.east} {
+				g.plane.mu.Lock()
+				for i, sa := range g.plane.handed {
+					for _, k := range []ipsec.Secret{sa.EncrKey, sa.IntegKey} {
+						if k.Len() != 32 || !bytes.Equal(k.Bytes(), make([]byte, 32)) {
+							t.Errorf("%s: %s still has its key", version, sa.ID)
+						}
+					}
+					if bytes.Equal(g.plane.made[i].EncrKey.Bytes(), make([]byte, 32)) {
+						t.Errorf("%s: %s had no key", version, sa.ID)
+					}
+				}
+				if len(g.plane.handed) != 2 {
+					t.Errorf("%s: %d SAs", version, len(g.plane.handed))
+				}
+				g.plane.mu.Unlock()
+			}
+		})
+	}
+}
+
 // R7.1: one secret, many SAs: no two keys have anything in common with each
 // other or with the secret, in either version of IKE.
 func TestKeysOfOneSecret(t *testing.T) {
