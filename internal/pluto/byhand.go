@@ -48,14 +48,18 @@ func (d *Daemon) applyByHand(t manual.Table, c manual.Change) error {
 	undo := func(done []ipsec.SA) {
 		for _, sa := range done {
 			if was, ok := old.SA(sa.ID); ok {
-				d.install(was)
+				_ = d.put(was)
 			} else {
 				d.removeSA(sa.ID)
 			}
 		}
 	}
 	for i, sa := range c.Add {
-		if err := d.o.Plane.AddSA(ctx, sa); err != nil {
+		err := d.failedTest(sa)
+		if err == nil {
+			err = d.o.Plane.AddSA(ctx, sa)
+		}
+		if err != nil {
 			undo(c.Add[:i])
 			return planeError{err}
 		}

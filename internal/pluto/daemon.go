@@ -33,6 +33,7 @@ var ErrRunning = errors.New("another pluto is running")
 type Daemon struct {
 	o        Options
 	log      *slog.Logger
+	broken   []suite.Broken // found by the self test, never to be used
 	commands chan func()   // run in the loop
 	ended    chan struct{} // closed when Run returns
 	stop     context.CancelCauseFunc
@@ -118,10 +119,11 @@ func New(o Options) (*Daemon, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	if err := suite.SelfTest(); err != nil {
-		return nil, fmt.Errorf("self test: %w", err)
+	broken, err := selfTest(o)
+	if err != nil {
+		return nil, err
 	}
-	d := &Daemon{o: o, log: o.Log, commands: make(chan func()), ended: make(chan struct{}),
+	d := &Daemon{o: o, log: o.Log, broken: broken, commands: make(chan func()), ended: make(chan struct{}),
 		table: connection.NewTable(), machines: map[uint32]ike.Machine{}, bySPI: map[spiKey]ike.Machine{},
 		states: map[uint32]ike.State{}, datagrams: make(chan underlay.Datagram), debug: map[string]bool{}, quotas: map[string]*quota{},
 		waiters: map[uint64]chan whack.Reply{}, scriptDone: make(chan updown.Result), awaited: map[string]string{}, faults: map[faultKey]error{},

@@ -123,9 +123,15 @@ func (d *Daemon) keepAlive(a ike.KeepAlive) {
 type faultKey = ipsec.SAID
 
 func (d *Daemon) install(sa ipsec.SA) error {
-	err := d.o.Plane.AddSA(context.Background(), sa)
+	err := d.put(sa)
 	sa.EncrKey.Wipe() // the plane has what it needs, and nobody else needs them
 	sa.IntegKey.Wipe()
+	return err
+}
+
+// put is install for an SA whose keys are still needed.
+func (d *Daemon) put(sa ipsec.SA) error {
+	err := d.o.Plane.AddSA(context.Background(), sa)
 	if err != nil {
 		d.log.Error(fmt.Sprintf("the data plane refuses SA %s: %v", sa.ID, err))
 		d.faults[sa.ID] = err

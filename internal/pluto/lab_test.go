@@ -21,6 +21,7 @@ import (
 	"cygnet/internal/keys"
 	"cygnet/internal/klips"
 	"cygnet/internal/oe"
+	"cygnet/internal/suite"
 	"cygnet/internal/tun"
 	"cygnet/internal/underlay"
 	"cygnet/internal/whack"
@@ -48,6 +49,7 @@ type gateway struct {
 
 	scriptEnv []string
 	filter    firewall.Firewall
+	selfTest  func() []suite.Broken
 	dns       oe.Resolver
 	groups    map[string]string // policy group files
 }
@@ -207,7 +209,7 @@ func (g *gateway) start(conf string) {
 	g.t.Helper()
 	g.write(conf)
 	ready := make(chan struct{})
-	d, err := New(Options{Version: "test", Leases: g.leases, NameServers: g.resolver, Plane: g.plane, Host: g.machine, Keys: ring{keys.New(keys.Options{}), g}, ScriptEnv: g.scriptEnv, Firewall: g.filter, Resolver: g.dns, Groups: g.readGroups, NoIKE: g.noIKE, RunDir: g.runDir,
+	d, err := New(Options{Version: "test", Leases: g.leases, NameServers: g.resolver, Plane: g.plane, Host: g.machine, Keys: ring{keys.New(keys.Options{}), g}, ScriptEnv: g.scriptEnv, Firewall: g.filter, Resolver: g.dns, Groups: g.readGroups, NoIKE: g.noIKE, RunDir: g.runDir, SelfTest: g.selfTest,
 		Log:   slog.New(NewLogHandler(g.log, false, slog.LevelInfo)),
 		Ready: func() { close(ready) },
 		Config: func(string) (*config.File, error) {

@@ -129,6 +129,9 @@ func (d *Daemon) orient(conns []*config.Conn) ([]*connection.Description, error)
 	var errs []error
 	for _, c := range conns {
 		desc, err := connection.Orient(d.withLease(c), facts)
+		if err == nil {
+			err = d.withdraw(desc)
+		}
 		if err != nil {
 			d.log.Error(err.Error())
 			errs = append(errs, err)

@@ -13,6 +13,7 @@ import (
 	"cygnet/internal/ikev2"
 	"cygnet/internal/ipsec"
 	"cygnet/internal/oe"
+	"cygnet/internal/suite"
 	"cygnet/internal/underlay"
 )
 
@@ -46,6 +47,8 @@ type Options struct {
 	// NameServers makes what hears of name servers that connections bring to
 	// these devices, once no other daemon can be in charge; nil: nobody does.
 	NameServers func(devices []string) NameServers
+
+	SelfTest func() []suite.Broken // nil: suite.SelfTest
 
 	Rand io.Reader    // nil: crypto/rand
 	Log  *slog.Logger // nil: nothing is logged
