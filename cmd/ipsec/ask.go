@@ -43,7 +43,8 @@ func ask(cmd *cobra.Command, r whack.Request, how printing) error {
 	return ended(final.Exit)
 }
 
-// outcome is what --json prints of an operation that does something.
+// outcome is what --json prints of an operation that does something, and of a
+// reading one that fails.
 type outcome struct {
 	Exit   whack.Exit `json:"exit"`
 	Reason string     `json:"reason,omitempty"`

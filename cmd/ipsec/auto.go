@@ -132,6 +132,18 @@ func shortVerbs() []*cobra.Command {
 	return list
 }
 
+// newSecrets is `ipsec secrets`, FreeS/WAN's name for reading them again.
+func newSecrets() *cobra.Command {
+	return &cobra.Command{
+		Use:   "secrets",
+		Short: "Short for `ipsec auto --rereadsecrets': read ipsec.secrets again",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return ask(cmd, whack.Request{Op: whack.OpReadSecrets}, printing{})
+		},
+	}
+}
+
 type autoOptions struct {
 	async, verbose, json, utc bool
 	config                    string

@@ -10,8 +10,8 @@ import (
 
 // checkFiles refuses a start that the daemon would refuse, with the line that
 // is wrong, and one with the example keys of a manual. An error of one
-// connection does not keep the others from starting; it is told here, and again
-// in the log.
+// connection or secret does not keep the others from starting; it is told here,
+// and again in the log.
 func (s *setup) checkFiles() error {
 	file := config.Load(s.at.conf)
 	for _, p := range file.Errors {
@@ -20,8 +20,12 @@ func (s *setup) checkFiles() error {
 		}
 		fmt.Fprintf(s.diag, "...could not add conn %q: %v\n", p.Conn, p)
 	}
-	if p := exampleKey(file, config.LoadSecrets(s.at.conf, &file.Setup)); p != nil {
+	secrets := config.LoadSecrets(s.at.conf, &file.Setup)
+	if p := exampleKey(file, secrets); p != nil {
 		return fail(whack.ExitConfig, "%w -- `start' aborted", *p)
+	}
+	for _, p := range secrets.Errors {
+		fmt.Fprintf(s.diag, "...%v\n", p)
 	}
 	return nil
 }

@@ -45,6 +45,9 @@ func commands() []*cobra.Command {
 		newUpdown(),
 		newShowdefaults(),
 		newMan(),
+		newVersion(),
+		newSecrets(),
+		newIkeping(),
 	}
-	return append(list, shortVerbs()...)
+	return append(append(list, shortVerbs()...), setupVerbs()...)
 }

@@ -27,8 +27,8 @@ const (
 // answersIKE reports whether an IKE daemon is at an address: it gets the header
 // of a message in version 3, to which RFC 7296, section 2.5, has every daemon
 // answer that it is too new for it. Nothing is set up by that.
-func answersIKE(ctx context.Context, at netip.AddrPort) bool {
-	ctx, cancel := context.WithTimeout(ctx, ikeWait)
+func answersIKE(ctx context.Context, at netip.AddrPort, wait time.Duration) bool {
+	ctx, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
 	conn, err := outside(at.Addr()).DialContext(ctx, "udp", at.String())
 	if err != nil {

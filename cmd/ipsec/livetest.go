@@ -101,7 +101,7 @@ func (o *liveOrder) walk(ctx context.Context, c *dnsCheck) bool {
 	gw := gateways[0]
 	for _, port := range []uint16{ikePort, natPort} {
 		label := fmt.Sprintf("Gateway %s answers IKE on udp %d", gw, port)
-		if !c.ok(answersIKE(ctx, netip.AddrPortFrom(gw, port)), label, verdictFailed, "a firewall on the way, or no daemon there") {
+		if !c.ok(answersIKE(ctx, netip.AddrPortFrom(gw, port), ikeWait), label, verdictFailed, "a firewall on the way, or no daemon there") {
 			return false
 		}
 	}

@@ -7,6 +7,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -27,7 +28,8 @@ func main() {
 	os.Exit(code)
 }
 
-// run executes one command line and returns its exit code.
+// run executes one command line and returns its exit code. What fails before it
+// has printed anything says so in JSON too, where --json was asked for.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	root := newRoot()
 	root.SetArgs(args)
@@ -43,6 +45,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	}
 	if exit.err != nil {
 		fmt.Fprintf(stderr, "%s: %v\n", strings.TrimPrefix(cmd.CommandPath(), "ipsec "), exit.err)
+		if on, err := cmd.Flags().GetBool("json"); err == nil && on {
+			_ = json.NewEncoder(stdout).Encode(outcome{exit.code, exit.code.String(), exit.err.Error()})
+		}
 	}
 	return int(exit.code)
 }

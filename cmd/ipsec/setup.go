@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -39,10 +38,10 @@ for, or stops it and removes its devices, routes and firewall rules.`,
 		ValidArgs: setupOperations,
 		Args:      cobra.MaximumNArgs(1),
 	}
-	var asJSON, show, only bool
-	c.Flags().BoolVar(&asJSON, "json", false, "with status: print JSON")
-	c.Flags().BoolVar(&show, "show", false, "print the actions as well")
-	c.Flags().BoolVar(&only, "showonly", false, "print the actions and do nothing")
+	var how setupOptions
+	c.Flags().BoolVar(&how.json, "json", false, "with status: print JSON")
+	c.Flags().BoolVar(&how.show, "show", false, "print the actions as well")
+	c.Flags().BoolVar(&how.only, "showonly", false, "print the actions and do nothing")
 	for _, op := range setupOperations {
 		c.Flags().Bool(op, false, "the same as the word "+op)
 		c.Flags().MarkHidden(op)
@@ -52,40 +51,57 @@ for, or stops it and removes its devices, routes and firewall rules.`,
 		if err != nil {
 			return err
 		}
-		at := where()
-		s := &setup{ctx: cmd.Context(), at: at, conf: &config.Load(at.conf).Setup, out: cmd.OutOrStdout(), diag: cmd.ErrOrStderr()}
-		switch {
-		case op == "status" && (show || only):
-			return fail(whack.ExitUsage, "status does nothing that --show could print")
-		case op == "status":
-			return s.status(asJSON)
-		case only:
-			s.show(op, config.Load(at.conf))
-			return nil
-		}
-		if os.Geteuid() != 0 {
-			return fail(whack.ExitPermission, "permission denied (must be superuser)")
-		}
-		if show {
-			s.show(op, config.Load(at.conf))
-		}
-		switch op {
-		case "start":
-			return s.noted(s.start())
-		case "stop":
-			return s.noted(s.stop())
-		}
-		if s.running() {
-			if err := s.checkFiles(); err != nil { // what runs goes on
-				return s.noted(err)
-			}
-			if err := s.stop(); err != nil {
-				return s.noted(err)
-			}
-		}
-		return s.noted(s.start())
+		return how.run(cmd, op)
 	}
 	return c
+}
+
+// setupVerbs are `ipsec start` and its siblings.
+func setupVerbs() []*cobra.Command {
+	var list []*cobra.Command
+	for _, v := range []struct{ op, help string }{
+		{"start", "start the whole system, as at boot"},
+		{"stop", "stop it, and remove its devices, routes and firewall rules"},
+		{"restart", "stop it and start it again"},
+	} {
+		list = append(list, &cobra.Command{
+			Use:   v.op,
+			Short: "Short for `ipsec setup " + v.op + "': " + v.help,
+			Args:  cobra.NoArgs,
+			RunE:  func(cmd *cobra.Command, _ []string) error { return setupOptions{}.run(cmd, v.op) },
+		})
+	}
+	return list
+}
+
+type setupOptions struct{ json, show, only bool }
+
+// run does one operation.
+func (o setupOptions) run(cmd *cobra.Command, op string) error {
+	at := where()
+	s := &setup{ctx: cmd.Context(), at: at, conf: &config.Load(at.conf).Setup, out: cmd.OutOrStdout(), diag: cmd.ErrOrStderr()}
+	switch {
+	case op == "status" && (o.show || o.only):
+		return fail(whack.ExitUsage, "status does nothing that --show could print")
+	case op == "status":
+		return s.status(o.json)
+	case o.only:
+		s.show(op, config.Load(at.conf))
+		return nil
+	}
+	if os.Geteuid() != 0 {
+		return fail(whack.ExitPermission, "permission denied (must be superuser)")
+	}
+	if o.show {
+		s.show(op, config.Load(at.conf))
+	}
+	switch op {
+	case "start":
+		return s.noted(s.start())
+	case "stop":
+		return s.noted(s.stop())
+	}
+	return s.noted(s.restart())
 }
 
 // setupOperation is the one operation that the words name, with or without
@@ -161,6 +177,20 @@ func (s *setup) start() error {
 	ended := make(chan error, 1)
 	go func() { ended <- daemon.cmd.Wait() }()
 	return s.awaitStart(daemon, ended)
+}
+
+// restart stops what runs, unless the files say that it could not start again:
+// then it goes on.
+func (s *setup) restart() error {
+	if s.running() {
+		if err := s.checkFiles(); err != nil {
+			return err
+		}
+		if err := s.stop(); err != nil {
+			return err
+		}
+	}
+	return s.start()
 }
 
 // launched is a daemon that was just started. What it prints before it logs
@@ -313,58 +343,6 @@ func gone(pid int, limit time.Duration) bool {
 		}
 		if time.Now().After(end) {
 			return false
-		}
-	}
-}
-
-// state is what `setup status --json` prints.
-type state struct {
-	Schema  int      `json:"schema"`
-	Running bool     `json:"running"`
-	Pid     int      `json:"pid,omitempty"`
-	But     []string `json:"but,omitempty"`
-}
-
-func (s *setup) status(asJSON bool) error {
-	st := state{Schema: whack.Schema, Running: s.running(), Pid: s.pid()}
-	switch {
-	case st.Running && st.Pid == 0:
-		st.But = append(st.But, "illicit Pluto running!")
-	case !st.Running && st.Pid != 0:
-		st.But = append(st.But, "orphaned Pluto is running!")
-	}
-	if _, err := os.Stat(s.at.infoFile()); err == nil && !st.Running {
-		st.But = append(st.But, fmt.Sprintf("has %s file!", s.at.infoFile()))
-	}
-	if asJSON {
-		if err := json.NewEncoder(s.out).Encode(st); err != nil {
-			return err
-		}
-	} else {
-		s.printState(st)
-	}
-	switch {
-	case len(st.But) > 0:
-		return ended(whack.ExitFailed)
-	case !st.Running:
-		return ended(whack.ExitNotRunning)
-	}
-	return nil
-}
-
-func (s *setup) printState(st state) {
-	if st.Running {
-		s.say("IPsec running")
-		if st.Pid != 0 {
-			s.say("%s pid %d", daemonOf(st.Pid), st.Pid)
-		}
-	} else {
-		s.say("IPsec stopped")
-	}
-	if len(st.But) > 0 {
-		s.say("but...")
-		for _, b := range st.But {
-			s.say("%s", b)
 		}
 	}
 }

@@ -47,7 +47,7 @@ func (o *verifyOrder) reachable(ctx context.Context, show func(finding)) (bool, 
 		// Nobody reaches pluto from its own machine: its sockets are bound to the
 		// devices that it guards.
 		here := slices.Contains(append(public, private...), gw)
-		if o.dnsOnly || here || c.ok(answersIKE(ctx, netip.AddrPortFrom(gw, ikePort)), fmt.Sprintf("Gateway %s answers IKE on udp %d", gw, ikePort), verdictFailed) {
+		if o.dnsOnly || here || c.ok(answersIKE(ctx, netip.AddrPortFrom(gw, ikePort), ikeWait), fmt.Sprintf("Gateway %s answers IKE on udp %d", gw, ikePort), verdictFailed) {
 			c.note(fmt.Sprintf("%s can be reached opportunistically through %s", subject, gw))
 			return true, nil
 		}

@@ -1,9 +1,12 @@
 package main
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"runtime/debug"
+
+	"github.com/spf13/cobra"
 )
 
 // release is the version of this source tree.
@@ -39,4 +42,14 @@ func executableDir() string {
 		return "/usr/sbin"
 	}
 	return filepath.Dir(exe)
+}
+
+// newVersion is `ipsec version`, the same as `ipsec --version`.
+func newVersion() *cobra.Command {
+	return &cobra.Command{
+		Use:   "version",
+		Short: "Print the version, as `ipsec --version'",
+		Args:  cobra.NoArgs,
+		Run:   func(cmd *cobra.Command, _ []string) { fmt.Fprintln(cmd.OutOrStdout(), versionText()) },
+	}
 }

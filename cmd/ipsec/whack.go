@@ -2,24 +2,34 @@ package main
 
 import (
 	"fmt"
+	"maps"
 	"net/netip"
+	"slices"
 
 	"github.com/spf13/cobra"
 
+	"cygnet/internal/config"
 	"cygnet/internal/whack"
 )
 
 // newWhack is the low-level control command. It keeps its own exit codes: the
 // class of the last significant reply (freeswan.md 4.4).
 func newWhack() *cobra.Command {
-	var name, crash string
+	var name, crash, myID string
 	var serial, rekey uint32
 	var async, json bool
+	var debug debugFlags
 	chosen := map[whack.Op]*bool{}
 	c := &cobra.Command{
 		Use:   "whack --OPERATION [--name NAME] ...",
 		Short: "Talk to the running daemon directly",
-		Args:  cobra.NoArgs,
+		Long: `whack hands one operation or several to the running daemon. Its exit code is the
+class of the last reply that matters, as FreeS/WAN had it, and not that of the
+table of ` + "`ipsec help exit-codes'" + `.
+
+--debug-CLASS, with the classes of plutodebug=, logs these in detail and no
+others, until the daemon is told otherwise or ends.`,
+		Args: cobra.NoArgs,
 	}
 	f := c.Flags()
 	for _, o := range whackOperations {
@@ -29,11 +39,19 @@ func newWhack() *cobra.Command {
 	f.Uint32Var(&serial, "deletestate", 0, "delete the state with this serial number")
 	f.Uint32Var(&rekey, "rekeystate", 0, "replace the IKE SA or IPsec SA with this serial number now")
 	f.StringVar(&crash, "crash", "", "drop all states with the peer at this address")
+	f.StringVar(&myID, "myid", "", "what %myid stands for")
+	debug.add(c)
 	f.BoolVar(&async, "asynchronous", false, "do not wait for the outcome")
 	f.BoolVar(&json, "json", false, "print JSON")
 	f.String("label", "", "accepted for old scripts")
 	c.RunE = func(cmd *cobra.Command, _ []string) error {
 		var requests []whack.Request
+		if myID != "" {
+			requests = append(requests, whack.Request{Op: whack.OpMyID, Args: whack.Args{ID: myID}})
+		}
+		if classes, given := debug.classes(); given {
+			requests = append(requests, whack.Request{Op: whack.OpDebug, Args: whack.Args{Debug: classes}})
+		}
 		for _, o := range whackOperations {
 			if *chosen[o.op] {
 				requests = append(requests, whack.Request{Op: o.op, Args: whack.Args{Name: name, Async: async}})
@@ -74,7 +92,9 @@ var whackOperations = []struct {
 	{whack.OpDown, "terminate", "take the connection down"},
 	{whack.OpDelete, "delete", "forget the connection"},
 	{whack.OpRekey, "rekey", "renew the connection's keys now"},
+	{whack.OpReload, "reload", "read ipsec.conf and all else again, as at SIGHUP"},
 	{whack.OpReadSecrets, "rereadsecrets", "read ipsec.secrets again"},
+	{whack.OpReadGroups, "rereadgroups", "read the policy groups again"},
 	{whack.OpReadCerts, "rereadcerts", "read certificates and CRLs again"},
 	{whack.OpReadCAs, "rereadcacerts", "the same"},
 	{whack.OpReadCRLs, "rereadcrls", "the same"},
@@ -107,4 +127,32 @@ func whackAll(cmd *cobra.Command, requests []whack.Request, how printing) error 
 		}
 	}
 	return ended(whack.Exit(whack.WhackExit(codes)))
+}
+
+// debugFlags are --debug-none, --debug-all and one for each class.
+type debugFlags map[string]*bool
+
+func (d *debugFlags) add(c *cobra.Command) {
+	f := c.Flags()
+	*d = debugFlags{
+		"none": f.Bool("debug-none", false, "log nothing in detail"),
+		"all":  f.Bool("debug-all", false, "log everything in detail"),
+	}
+	for _, class := range config.PlutoClasses() {
+		(*d)[class] = f.Bool("debug-"+class, false, "log "+class+" in detail")
+		_ = f.MarkHidden("debug-" + class) // it exists: it was just made
+	}
+}
+
+// classes lists those that are given, in order; none of them is a list too.
+func (d debugFlags) classes() (list []string, given bool) {
+	for _, c := range slices.Sorted(maps.Keys(d)) {
+		if *d[c] {
+			given = true
+			if c != "none" {
+				list = append(list, c)
+			}
+		}
+	}
+	return list, given
 }

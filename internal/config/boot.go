@@ -11,6 +11,9 @@ import (
 var plutoClasses = []string{"raw", "crypt", "parsing", "emitting", "control", "controlmore", "lifecycle", "klips", "pfkey", "dns", "oppo", "private",
 	"kernel", "natt", "nat-t", "dpd", "x509", "oppoinfo", "whackwatch", "base", "cpu-usage", "tmi"}
 
+// PlutoClasses lists the words of plutodebug=.
+func PlutoClasses() []string { return slices.Clone(plutoClasses) }
+
 // klipsClasses are the words of klipsdebug= (freeswan.md 4.12).
 var klipsClasses = []string{"tunnel", "tunnel-xmit", "pfkey", "xform", "eroute", "spi", "netlink", "esp", "ah", "rcv", "ipcomp", "comp", "radij", "verbose"}
 
