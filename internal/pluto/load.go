@@ -44,6 +44,7 @@ func (d *Daemon) configure(f *config.File, names map[string]netip.Addr) {
 		}
 		d.gate = ikev2.NewGate(d.cfg, limits)
 	}
+	d.readLeases(f)
 }
 
 // loadSecrets reads the secrets. What is wrong with them is logged, and returned

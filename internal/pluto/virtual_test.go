@@ -98,6 +98,21 @@ func TestLeasesWithoutAFile(t *testing.T) {
 	})
 }
 
+// Leases are read with the configuration, before a peer can wait for them, and
+// not at all where no connection gives addresses.
+func TestLeasesAreReadAtStart(t *testing.T) {
+	inBubble(t, func(t *testing.T, p *pair) {
+		read := map[string]int{}
+		p.east.leases = func() (Leases, error) { read["east"]++; return nil, errors.New("none") }
+		p.west.leases = func() (Leases, error) { read["west"]++; return nil, errors.New("none") }
+		p.east.start(setup + east)
+		p.west.start(setup + asks)
+		if read["east"] != 1 || read["west"] != 0 {
+			t.Errorf("leases were read: %v", read)
+		}
+	})
+}
+
 // R18.8: an address from DHCP goes to the connection that asked for it, and to the
 // device; down takes it away, and another time it is asked for anew.
 func TestLeaseOfDHCP(t *testing.T) {
