@@ -3,6 +3,7 @@ package ikev2
 import (
 	"net/netip"
 	"testing"
+	"time"
 
 	"cygnet/internal/ike"
 	"cygnet/internal/ipsec"
@@ -101,5 +102,62 @@ func TestAdv_ESP_37_Limits(t *testing.T) {
 		if n := len(facts[ike.ChildUp](p.west)); n != 2 {
 			t.Errorf("%s: %d pairs after the soft limit", algorithms, n)
 		}
+	}
+}
+
+// No nonce of an AEAD is used twice under the keys of an IKE SA in one direction:
+// through rekeyings of everything, with lost messages; a copy of a message is the
+// same octets.
+func TestAdv_CRY_21_NoncesOfIKE(t *testing.T) {
+	p := newPair(t, 1)
+	for _, n := range []*node{p.west, p.east} {
+		n.conns[0].IKE = []suite.Proposal{suite.DefaultIKE()[0]}
+	}
+	n := 0
+	p.fate = func(d datagram) []datagram {
+		if n++; n%5 == 0 {
+			return nil // lost, and sent once more
+		}
+		return []datagram{d}
+	}
+	p.west.initiate()
+	p.pass(time.Minute)
+	for range 4 {
+		for _, n := range []*node{p.west, p.east} {
+			s := n.machines[len(n.machines)-1].(*SA)
+			n.step(s, ike.Rekey{Child: s.children[0].serial})
+			p.pass(time.Minute)
+			n.step(s, ike.Rekey{})
+			p.pass(time.Minute)
+		}
+	}
+	type nonce struct {
+		from       *node
+		spiI, spiR uint64
+		iv         [8]byte
+	}
+	seen := map[nonce]string{}
+	keys := map[[2]uint64]bool{}
+	for _, d := range p.sent {
+		h, err := ike.ParseHeader(d.Msg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		at := 28 + 4
+		switch ike.PayloadType(d.Msg[16]) {
+		case ike.PayloadSK:
+		case ike.PayloadSKF:
+			at += 4
+		default:
+			continue
+		}
+		x := nonce{d.from, h.SPIi, h.SPIr, [8]byte(d.Msg[at:])}
+		if old, ok := seen[x]; ok && old != string(d.Msg) {
+			t.Errorf("nonce %x of %s is used for two messages", x.iv, d.from.name)
+		}
+		seen[x], keys[[2]uint64{h.SPIi, h.SPIr}] = string(d.Msg), true
+	}
+	if len(keys) < 5 || len(seen) < 30 {
+		t.Errorf("only %d messages of %d IKE SAs", len(seen), len(keys))
 	}
 }

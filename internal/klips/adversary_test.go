@@ -9,6 +9,7 @@ import (
 	"os"
 	"runtime"
 	"runtime/debug"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -514,4 +515,56 @@ func (d disguised) match(x []byte, order int, pad byte) bool {
 		}
 	}
 	return true
+}
+
+// Eight workers protect at once with one SA of an AEAD, which is then installed
+// once more: every packet has a nonce of its own, and no number is left out.
+func TestAdv_CRY_21_NoncesOfEightWorkers(t *testing.T) {
+	for _, transform := range []setup{tunnel4(), {outer: outer4, inner: nets(inner4, 24), transform: ipsec.Transform{Encr: 28}, key: 36}} {
+		const workers, each = 8, 2000
+		g := newLab(t, Options{})
+		connect(t, g, transform)
+		var mu sync.Mutex
+		nonces := map[[8]byte]bool{}
+		g[1].wire.Intercept(func(a underlay.Arrival) []underlay.Arrival {
+			mu.Lock()
+			defer mu.Unlock()
+			for b := a.Data; len(b) > 0; {
+				n := min(max(a.Seg, 1), len(b))
+				iv := [8]byte(b[8:16]) // the salt is one for all
+				if nonces[iv] {
+					t.Errorf("nonce %x is used twice", iv)
+				}
+				nonces[iv] = true
+				b = b[n:]
+			}
+			return nil
+		})
+		a, b := ports(inner4)
+		var all sync.WaitGroup
+		for n := range workers {
+			all.Go(func() {
+				w := newEgress(g[0].Plane, g[0].devices[0], g[0].devices[0].TUN.Queues()[0], n)
+				w.at = now()
+				p := udp(a, b, 20+n)
+				k, _ := parse(p)
+				for i := range each {
+					if i == each/2 && n == 0 {
+						if err := g[0].AddSA(context.Background(), transform.sa(0, 0)); err != nil {
+							t.Error(err)
+						}
+					}
+					w.packet(append(make([]byte, 0, 512), p...), k)
+					if i%16 == 15 {
+						w.flush()
+					}
+				}
+				w.flush()
+			})
+		}
+		all.Wait()
+		if len(nonces) != workers*each {
+			t.Errorf("%d nonces of %d packets", len(nonces), workers*each)
+		}
+	}
 }
