@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"cygnet/internal/connection"
 	"cygnet/internal/tun"
 	"cygnet/internal/underlay"
 	"cygnet/internal/whack"
@@ -269,4 +270,40 @@ func (w *fullWire) SendIKE(local, remote netip.AddrPort, msg []byte) error {
 		return syscall.ENOBUFS
 	}
 	return w.Underlay.SendIKE(local, remote, msg)
+}
+
+// Expensive first messages come in a flood, from one address after the other: the
+// backlog stays short, because the gate lets only so many in, and the rekeying of
+// a live tunnel is the next job of all.
+func TestAdv_RES_13_ExpensiveFlood(t *testing.T) {
+	wa, wb := underlay.NewPair([]netip.Addr{westAddr}, []netip.Addr{eastAddr})
+	west, east := newGateway(t, "west", westAddr, wa), newGateway(t, "east", eastAddr, wb)
+	first := firstMessage(t)
+	west.start(setup + tunnel("net", "auto=add"))
+	east.start(setup + tunnel("net", "auto=add") + "conn any\n\tleft=" + eastAddr.String() + "\n\tright=%any\n\tauthby=secret\n\tauto=add\n")
+	defer func() {
+		for _, g := range []*gateway{west, east} {
+			g.stop()
+			g.plane.Close()
+		}
+	}()
+	west.must(whack.OpUp, "net")
+	random := rand.New(rand.NewPCG(13, 13))
+	east.call(t.Context(), func() { // no worker takes anything meanwhile
+		for i := range 20_000 {
+			binary.BigEndian.PutUint64(first, uint64(i)+1)
+			east.received(underlay.Datagram{Local: netip.AddrPortFrom(eastAddr, 500), Remote: stranger(random), Msg: slices.Clone(first)})
+			east.drain()
+		}
+		if n := len(east.backlog.strangers); n == 0 || n > 200 || len(east.backlog.ours) != 0 {
+			t.Errorf("%d jobs of strangers and %d of ours after the flood", n, len(east.backlog.ours))
+		}
+		east.stepTable(connection.Rekey{Name: "net"})
+		east.drain()
+		next, ok := east.backlog.first()
+		if !ok || east.strange[next.serial] || len(east.backlog.ours) == 0 {
+			t.Errorf("the next job is %v of #%d, with %d of ours", next.work, next.serial, len(east.backlog.ours))
+		}
+	})
+	east.must(whack.OpStatus, "")
 }

@@ -34,8 +34,8 @@ type Daemon struct {
 	o        Options
 	log      *slog.Logger
 	broken   []suite.Broken // found by the self test, never to be used
-	commands chan func()   // run in the loop
-	ended    chan struct{} // closed when Run returns
+	commands chan func()    // run in the loop
+	ended    chan struct{}  // closed when Run returns
 	stop     context.CancelCauseFunc
 
 	table    *connection.Table
@@ -48,8 +48,9 @@ type Daemon struct {
 	states   map[uint32]ike.State // newest step of each IKE SA that is not established
 	serial   uint32
 	timers   timers
-	queue    []toMachine // events for machines, in order
-	backlog  []job
+	queue    []toMachine     // events for machines, in order
+	strange  map[uint32]bool // IKE SAs of callers who have yet to prove who they are
+	backlog  backlog
 
 	file       *config.File
 	names      map[string]netip.Addr
@@ -125,7 +126,7 @@ func New(o Options) (*Daemon, error) {
 	}
 	d := &Daemon{o: o, log: o.Log, broken: broken, commands: make(chan func()), ended: make(chan struct{}),
 		table: connection.NewTable(), machines: map[uint32]ike.Machine{}, bySPI: map[spiKey]ike.Machine{},
-		states: map[uint32]ike.State{}, datagrams: make(chan underlay.Datagram), debug: map[string]bool{}, quotas: map[string]*quota{},
+		states: map[uint32]ike.State{}, strange: map[uint32]bool{}, datagrams: make(chan underlay.Datagram), debug: map[string]bool{}, quotas: map[string]*quota{},
 		waiters: map[uint64]chan whack.Reply{}, scriptDone: make(chan updown.Result), awaited: map[string]string{}, faults: map[faultKey]error{},
 		refreshNow: make(chan struct{}, 1), loaded: map[string]*config.File{},
 		oe: strangers{asking: map[uint64]context.CancelFunc{}, findings: make(chan connection.Found)}}

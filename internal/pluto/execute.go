@@ -54,7 +54,7 @@ func (d *Daemon) carryOut(m ike.Machine, actions []ike.Action) {
 		case ike.KeepAlive:
 			d.keepAlive(a)
 		case ike.StartJob:
-			d.backlog = append(d.backlog, job{m.Serial(), a.ID, a.Job})
+			d.backlog.add(job{m.Serial(), a.ID, a.Job}, d.strange[m.Serial()])
 		case ike.Install:
 			if err := d.install(a.SA); err != nil {
 				d.enqueue(m.Serial(), ike.Refused{ID: a.SA.ID, Why: err.Error()})
@@ -97,6 +97,7 @@ func (d *Daemon) unregister(m ike.Machine) {
 	}
 	delete(d.machines, m.Serial())
 	delete(d.states, m.Serial())
+	delete(d.strange, m.Serial())
 	d.timers.set(m.Serial(), time.Time{})
 }
 
@@ -172,6 +173,7 @@ func (d *Daemon) report(m ike.Machine, r ike.Report) {
 		d.states[r.Serial] = f
 	case ike.IKEUp:
 		delete(d.states, r.Serial)
+		delete(d.strange, r.Serial)
 	}
 	d.logReport(r)
 	if d.o.Report != nil {

@@ -20,8 +20,40 @@ type result struct {
 	done   ike.JobDone
 }
 
-// workers runs jobs. The queue before it is the loop's own list, which cannot
-// grow beyond a few jobs for each machine. Jobs that may wait for others leave
+// backlog is the jobs that no worker has taken yet. Those of callers who have yet
+// to prove who they are come after all others: a flood of expensive first messages
+// delays no rekeying (adversary.md RES-13).
+type backlog struct{ ours, strangers []job }
+
+func (b *backlog) add(j job, stranger bool) {
+	if stranger {
+		b.strangers = append(b.strangers, j)
+		return
+	}
+	b.ours = append(b.ours, j)
+}
+
+// first is the job whose turn it is.
+func (b *backlog) first() (job, bool) {
+	for _, list := range [][]job{b.ours, b.strangers} {
+		if len(list) > 0 {
+			return list[0], true
+		}
+	}
+	return job{}, false
+}
+
+// taken removes first.
+func (b *backlog) taken() {
+	if len(b.ours) > 0 {
+		b.ours = b.ours[1:]
+		return
+	}
+	b.strangers = b.strangers[1:]
+}
+
+// workers runs jobs. The backlog before it is the loop's own, and cannot grow
+// beyond a few jobs for each machine. Jobs that may wait for others leave
 // their worker for a goroutine of their own, as long as there are not too many.
 type workers struct {
 	jobs    chan job

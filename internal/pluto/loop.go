@@ -24,9 +24,9 @@ func (d *Daemon) loop(ctx context.Context) {
 // once waits for one event and handles it with all that follows.
 func (d *Daemon) once(end <-chan struct{}, timer <-chan time.Time) {
 	var jobs chan<- job
-	var next job
-	if len(d.backlog) > 0 {
-		jobs, next = d.workers.jobs, d.backlog[0]
+	next, waiting := d.backlog.first()
+	if waiting {
+		jobs = d.workers.jobs
 	}
 	select {
 	case <-end:
@@ -36,7 +36,7 @@ func (d *Daemon) once(end <-chan struct{}, timer <-chan time.Time) {
 	case <-timer:
 		d.timeUp()
 	case jobs <- next:
-		d.backlog = d.backlog[1:]
+		d.backlog.taken()
 	case r := <-d.workers.results:
 		d.enqueue(r.serial, r.done)
 	case ev, ok := <-d.o.Plane.Events():
@@ -154,6 +154,7 @@ func (d *Daemon) atGate(h ike.Header, ev ike.Received) {
 	}
 	m, actions := receive(time.Now(), ev, nil)
 	if m != nil {
+		d.strange[m.Serial()] = true
 		d.carryOut(m, actions)
 		return
 	}
