@@ -56,6 +56,8 @@ var hostChecks = []hostCheck{
 	checkPluto,
 	checkForwarding,
 	checkRPFilter,
+	checkNAT,
+	checkOldFilter,
 	checkOwnRecords,
 }
 

@@ -16,6 +16,9 @@ type Rule struct {
 // Rules lists all rules in order of their ids.
 func Rules() []Rule { return append([]Rule(nil), rules...) }
 
+// RuleNAT is the rule that `ipsec verify` has a line for.
+const RuleNAT = "FW106"
+
 // rules is all there is to know about a rule but how it looks.
 var rules = []Rule{
 	{ID: "CFG001", Severity: Error, Doc: "a configuration file cannot be used", Why: "what cannot be read might have been about every connection, so that nothing is started", each: cfgGeneral},
@@ -50,7 +53,7 @@ var rules = []Rule{
 	{ID: "FW103", Severity: Warning, Doc: "a connection that another one hides", Why: "two connections of the same nets share one eroute, and the first in the file has it", each: hidden},
 	{ID: "FW104", Severity: Warning, Doc: "a connection that is not of this machine", Why: "a connection neither end of which is an address of this machine is never used here", needs: knowsInterfaces, wants: "the interfaces of the machine", each: notOurs},
 	{ID: "FW105", Severity: Error, Doc: "tunnels that lead into each other", Why: "the way to each peer would be through the tunnel to the other", each: loops},
-	{ID: "FW106", Severity: Warning, Doc: "a NAT rule of the machine that rewrites tunnel traffic", Why: "a rewritten source address matches no eroute, and what should be protected is discarded", needs: knowsNAT, wants: "the NAT rules of the machine", each: natRules},
+	{ID: RuleNAT, Severity: Warning, Doc: "a NAT rule of the machine that rewrites tunnel traffic", Why: "a rewritten source address matches no eroute, and what should be protected is discarded", needs: knowsNAT, wants: "the NAT rules of the machine", each: natRules},
 	{ID: "FW107", Severity: Warning, Doc: "an MTU that leaves no room for ESP", Why: "packets that fill it are fragmented outside, or lost where fragments are dropped", each: overhead},
 	{ID: "FW108", Severity: Error, Doc: "Aggressive Mode with a shared secret", Why: "it hands a hash of the secret to anybody who asks, to try secrets on", each: aggressive},
 	{ID: "FW109", Severity: Error, Doc: "one identity with different keys", Why: "which of them proves the identity depends on the connection that happens to be chosen", each: sharedIdentity},

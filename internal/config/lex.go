@@ -31,8 +31,6 @@ type lexError struct {
 	column1         bool // the line may have been a header
 }
 
-func (e *lexError) Error() string { return e.text }
-
 // lexLine classifies one line without its line feed. Blank and comment lines
 // are nil.
 func lexLine(line string) (item, *lexError) {

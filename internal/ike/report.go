@@ -149,32 +149,6 @@ type ReauthDue struct{}
 // String says so.
 func (ReauthDue) String() string { return "reauthenticating" }
 
-// Code is the number with which whack prints a fact (freeswan.md 4.4): 100
-// plus the state while negotiating, 4 on success, 10 for a retransmission, 31
-// for silence, otherwise 3.
-func Code(f Fact) int {
-	switch f := f.(type) {
-	case State:
-		return f.Code
-	case IKEUp, ChildUp, ChildUse:
-		return codeSuccess
-	case Retransmit:
-		return codeRetransmit
-	case Failed:
-		if f.Why != nil && f.Why.Reason == ReasonSilent {
-			return codeSilent
-		}
-	}
-	return codeLog
-}
-
-const (
-	codeLog        = 3
-	codeSuccess    = 4
-	codeRetransmit = 10
-	codeSilent     = 31
-)
-
 // String is like "STATE_V2_PARENT_I1: sent IKE_SA_INIT request".
 func (f State) String() string { return f.Name + ": " + f.Text }
 

@@ -18,8 +18,15 @@ func TestUpWithPSK(t *testing.T) {
 	p.up()
 	codes := func(n *node) (out []int) {
 		for _, r := range n.reports {
-			if _, note := r.Fact.(ike.Note); !note {
-				out = append(out, ike.Code(r.Fact))
+			switch f := r.Fact.(type) {
+			case ike.State:
+				out = append(out, f.Code)
+			case ike.IKEUp, ike.ChildUp:
+				out = append(out, 4)
+			default:
+				if _, note := f.(ike.Note); !note {
+					t.Errorf("unexpected %T: %v", f, f)
+				}
 			}
 		}
 		return out

@@ -26,16 +26,6 @@ func (l Level) String() string {
 	return fmt.Sprintf("level %d", uint8(l))
 }
 
-// ParseLevel reads what oe-min-auth= has.
-func ParseLevel(word string) (Level, error) {
-	for i, name := range levelNames[:LevelConfigured] {
-		if name == word {
-			return Level(i), nil
-		}
-	}
-	return 0, fmt.Errorf("%q is no level of authentication: secure, cert, named, weak or anon", word)
-}
-
 // Cause is why an inquiry gave nothing to use, opportunistic.md 4.6.
 type Cause uint8
 
