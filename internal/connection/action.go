@@ -24,11 +24,28 @@ type ToMachine struct {
 	Event  ike.Event
 }
 
-// Policies is the whole desired outbound SPD.
-type Policies struct{ List []ipsec.Policy }
+// Policies changes the desired outbound SPD, in which each selector occurs once.
+type Policies struct {
+	Gone []ipsec.Selector
+	Set  []ipsec.Policy // new, or another than before
+}
 
-// Routes is the whole set of kernel routes we want.
-type Routes struct{ List []KernelRoute }
+// Apply changes a list that Apply has made of all that was told before, in place.
+// It is sorted.
+func (p Policies) Apply(list []ipsec.Policy) []ipsec.Policy {
+	return spdOrder.apply(list, change[ipsec.Selector, ipsec.Policy]{p.Gone, p.Set})
+}
+
+// Routes changes the set of kernel routes we want, one for each prefix.
+type Routes struct {
+	Gone []netip.Prefix
+	Set  []KernelRoute
+}
+
+// Apply changes a list as Policies.Apply does.
+func (r Routes) Apply(list []KernelRoute) []KernelRoute {
+	return routeOrder.apply(list, change[netip.Prefix, KernelRoute]{r.Gone, r.Set})
+}
 
 // KernelRoute sends a prefix into a tunnel device.
 type KernelRoute struct {

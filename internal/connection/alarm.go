@@ -13,6 +13,9 @@ type alarm struct {
 	index int
 }
 
+// isSet reports whether it will ring.
+func (a *alarm) isSet() bool { return !a.at.IsZero() }
+
 // alarms is a heap of them. Those of the same instant ring in the order in which
 // they were set.
 type alarms struct {
@@ -22,7 +25,7 @@ type alarms struct {
 
 // set moves an alarm; the zero time stops it.
 func (a *alarms) set(x *alarm, at time.Time) {
-	if !x.at.IsZero() {
+	if x.isSet() {
 		heap.Remove(&a.heap, x.index)
 	}
 	if x.at = at; !at.IsZero() {

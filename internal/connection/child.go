@@ -13,15 +13,16 @@ import (
 
 // child is one Child SA pair of a connection.
 type child struct {
+	conn          *conn
 	serial, ike   uint32
 	root          uint32 // serial of the first of those that replaced each other
 	up            ike.ChildUp
 	since         time.Time
 	use           bool      // the peer is ready to receive on it
-	useAt         time.Time // when it surely is, if nothing has shown it before
+	ready         alarm     // it surely is, if nothing has shown it before
 	replaced      bool      // a newer Child SA was made of it
 	closing       bool      // its deletion has been asked for
-	surplusAt     time.Time
+	surplus       alarm     // it is to be deleted because another serves the same
 	tunIn, tunOut ipsec.SPI // IP-in-IP SAs of the books, as KLIPS counts them
 }
 
@@ -37,17 +38,6 @@ func (c *conn) using() *child {
 	return found
 }
 
-func (t *Table) childBySerial(serial uint32) (*conn, *child) {
-	for _, c := range t.conns {
-		for _, ch := range c.children {
-			if ch.serial == serial {
-				return c, ch
-			}
-		}
-	}
-	return nil, nil
-}
-
 // childUp takes a new Child SA into use.
 func (t *Table) childUp(r ike.Report, c *conn, up ike.ChildUp) {
 	unasked := up.Initiator && up.Rekeyed == 0 && c != nil && (c.joined == nil || c.joined.serial != up.IKE)
@@ -55,7 +45,7 @@ func (t *Table) childUp(r ike.Report, c *conn, up ike.ChildUp) {
 		t.do(ToMachine{up.IKE, ike.Delete{Child: r.Serial}})
 		return
 	}
-	ch := &child{serial: r.Serial, ike: up.IKE, up: up, since: t.now, use: up.Use}
+	ch := &child{conn: c, serial: r.Serial, ike: up.IKE, up: up, since: t.now, use: up.Use}
 	if up.Mode == ipsec.Tunnel {
 		ch.tunIn, ch.tunOut = t.nextTun, t.nextTun+1
 		t.nextTun += 2
@@ -71,11 +61,13 @@ func (t *Table) childUp(r ike.Report, c *conn, up ike.ChildUp) {
 	t.awaitPeer(c, ch)
 	t.reauthenticated(c, up.IKE)
 	c.children = append(c.children, ch)
-	t.dirty = true
+	t.at.addChild(ch)
+	t.touch(c)
 	if up.Initiator && c.joined != nil && c.joined.serial == up.IKE {
 		c.leave() // else the peer was faster, and what we asked for is still to come
 	}
-	c.tries, c.retryAt, c.last, c.blockedUntil = 0, time.Time{}, nil, time.Time{}
+	c.tries, c.last, c.blockedUntil = 0, nil, time.Time{}
+	t.retryAt(c, time.Time{})
 	c.cleared()
 	if sa := t.ikeBySerial(up.IKE); sa != nil {
 		t.assign(c, sa.up, up.TSRemote)
@@ -117,19 +109,18 @@ func (t *Table) enroute(c *conn) {
 // at the same time.
 func (t *Table) checkSurplus(c *conn) {
 	surplus := c.surplus()
-	if surplus == nil || !surplus.surplusAt.IsZero() {
+	if surplus == nil || surplus.surplus.isSet() {
 		return
 	}
-	surplus.surplusAt = t.now.Add(surplusDelay)
+	at := t.now.Add(surplusDelay)
 	for _, ch := range c.children {
 		// Not before it is known whether the peer has both.
 		if sa := t.ikeBySerial(ch.ike); sa != nil && !sa.probed.IsZero() {
-			if at := sa.probed.Add(c.RetransmitTotal + surplusDelay); at.After(surplus.surplusAt) {
-				surplus.surplusAt = at
-			}
+			at = atLeast(at, sa.probed.Add(c.RetransmitTotal+surplusDelay))
 		}
 	}
-	t.dirty = true
+	surplus.surplus.ring = func() { t.dropSurplus(c, surplus) }
+	t.alarms.set(&surplus.surplus, at)
 }
 
 // surplus returns the pair that is ours to delete because another serves the
@@ -191,7 +182,7 @@ func (t *Table) dropIdle(sa *ikeSA) bool {
 // dropOthers does that with all IKE SAs with c's peer but one, which has just
 // got a Child SA.
 func (t *Table) dropOthers(c *conn, serial uint32) {
-	for _, sa := range slices.Clone(t.ikes) {
+	for _, sa := range slices.Clone(t.at.peer[c.Remote.Addr]) {
 		if sa.serial != serial && sa.fits(c) {
 			t.dropIdle(sa)
 		}
@@ -201,21 +192,11 @@ func (t *Table) dropOthers(c *conn, serial uint32) {
 // used reports whether an IKE SA carries a Child SA that stays, or shall. One
 // that was replaced does not stay.
 func (t *Table) used(sa *ikeSA) bool {
-	if len(sa.waiting) > 0 {
-		return true
-	}
-	for _, c := range t.conns {
-		for _, ch := range c.children {
-			if ch.ike == sa.serial && !ch.closing && !ch.replaced {
-				return true
-			}
-		}
-	}
-	return false
+	return len(sa.waiting) > 0 || slices.ContainsFunc(t.at.riders[sa.serial], func(ch *child) bool { return !ch.closing && !ch.replaced })
 }
 
 func (t *Table) suitableBut(sa *ikeSA) bool {
-	return slices.ContainsFunc(t.ikes, func(x *ikeSA) bool {
+	return slices.ContainsFunc(t.at.peer[sa.conn.Remote.Addr], func(x *ikeSA) bool {
 		return x != sa && x.up != nil && !x.doomed && x.fits(sa.conn)
 	})
 }
@@ -224,7 +205,8 @@ func (t *Table) suitableBut(sa *ikeSA) bool {
 // serves for nothing else.
 func (t *Table) closeChildren(c *conn) {
 	for _, ch := range c.children {
-		ch.closing, ch.surplusAt = true, time.Time{}
+		ch.closing = true
+		t.alarms.set(&ch.surplus, time.Time{})
 	}
 	told := map[uint32]bool{}
 	for _, sa := range slices.Clone(t.ikes) {
@@ -253,8 +235,9 @@ func (t *Table) childDown(serial uint32, down ike.ChildDown) {
 			sa.doomed = true // nothing new shall ride on it
 		}
 	}
-	c.children = slices.DeleteFunc(c.children, func(x *child) bool { return x == ch })
-	t.dirty = true
+	c.children = without(c.children, ch)
+	t.dropChild(ch)
+	t.touch(c)
 	if sa := t.ikeBySerial(ch.ike); sa != nil {
 		t.dropIdle(sa)
 	}
@@ -293,7 +276,7 @@ func (t *Table) revive(c *conn, down ike.ChildDown, serial uint32) {
 		t.strand(c)
 		return
 	}
-	if c.base != nil || c.joined != nil || !c.retryAt.IsZero() {
+	if c.base != nil || c.joined != nil || c.retry.isSet() {
 		return
 	}
 	switch {
@@ -302,12 +285,12 @@ func (t *Table) revive(c *conn, down ike.ChildDown, serial uint32) {
 		case ike.DPDRestart:
 			t.log(c.Conn, "the peer is silent: initiating anew")
 			c.up = true
-			c.retryAt = t.now
+			t.retryAt(c, t.now)
 		case ike.DPDClear:
 			c.up = false
 		}
 	case c.up && !c.DontRekey && (down.ByPeer || down.Why != nil || c.Auto == config.AutoStart || c.Auto == config.AutoKeep):
 		t.log(c.Conn, fmt.Sprintf("IPsec SA #%d is gone: replacing it in %d seconds", serial, int(replaceDelay.Seconds())))
-		c.retryAt = t.now.Add(replaceDelay)
+		t.retryAt(c, t.now.Add(replaceDelay))
 	}
 }

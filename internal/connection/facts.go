@@ -34,7 +34,7 @@ func (t *Table) reported(e Reported) {
 		t.childUp(r, c, f)
 	case ike.ChildUse:
 		if _, ch := t.childBySerial(r.Serial); ch != nil {
-			ch.use, ch.useAt, t.dirty = true, time.Time{}, true
+			t.peerUses(ch)
 		}
 	case ike.ChildDown:
 		t.childDown(r.Serial, f)
@@ -43,13 +43,11 @@ func (t *Table) reported(e Reported) {
 	}
 }
 
-func (t *Table) ikeBySerial(serial uint32) *ikeSA {
-	for _, sa := range t.ikes {
-		if sa.serial == serial && serial != 0 {
-			return sa
-		}
-	}
-	return nil
+// peerUses notes that the peer is ready to receive on a Child SA.
+func (t *Table) peerUses(ch *child) {
+	ch.use = true
+	t.alarms.set(&ch.ready, time.Time{})
+	t.touch(ch.conn)
 }
 
 // ikeUp records an established IKE SA: one of ours, one that a peer has made,
@@ -66,9 +64,10 @@ func (t *Table) ikeUp(r ike.Report, c *conn, up ike.IKEUp) {
 			t.do(ToMachine{r.Serial, ike.Delete{}})
 			return
 		}
-		t.ikes = append(t.ikes, sa)
+		t.record(sa)
 	}
-	sa.up, sa.since = &up, t.now
+	t.at.prove(sa, &up)
+	sa.since = t.now
 	if sa.first.IsZero() {
 		sa.first = t.now
 	}
@@ -84,25 +83,20 @@ func (t *Table) ikeUp(r ike.Report, c *conn, up ike.IKEUp) {
 
 // succeed moves what rides on old to its successor.
 func (t *Table) succeed(old, sa *ikeSA) {
-	sa.conn, sa.peer, sa.ours = old.conn, old.peer, old.ours
+	sa.conn, sa.ours = old.conn, old.ours
+	t.at.repeer(sa, old.peer)
 	sa.first = old.first
 	sa.waiting = append(sa.waiting, old.waiting...)
 	for _, c := range old.waiting {
 		c.joined = sa
 	}
 	old.waiting, old.doomed = nil, true
-	for _, x := range t.ikes {
+	for _, x := range t.at.peer[old.peer] {
 		if x.reauths == old.serial {
 			x.reauths = sa.serial
 		}
 	}
-	for _, c := range t.conns {
-		for _, ch := range c.children {
-			if ch.ike == old.serial {
-				ch.ike = sa.serial
-			}
-		}
-	}
+	t.at.transfer(old.serial, sa.serial)
 }
 
 // ikeDown forgets an IKE SA and settles what hung on it.
@@ -115,12 +109,10 @@ func (t *Table) ikeDown(sa *ikeSA, down ike.IKEDown) {
 	if why == nil {
 		why = &ike.Failure{Reason: ike.ReasonDeleted, Why: "the IKE SA was deleted", ByPeer: down.ByPeer}
 	}
-	for _, c := range slices.Clone(t.conns) {
-		for _, ch := range slices.Clone(c.children) {
-			if ch.ike == sa.serial {
-				c.note(Blame{Why: down.Why, At: t.now, Ours: sa.ours})
-				t.childDown(ch.serial, ike.ChildDown{IKE: sa.serial, Why: down.Why, ByPeer: down.ByPeer})
-			}
+	for _, ch := range t.ridersOf(sa) {
+		if t.at.children[ch.serial] == ch { // or it went with another
+			ch.conn.note(Blame{Why: down.Why, At: t.now, Ours: sa.ours})
+			t.childDown(ch.serial, ike.ChildDown{IKE: sa.serial, Why: down.Why, ByPeer: down.ByPeer})
 		}
 	}
 	t.ikeGone(sa, why)
@@ -228,7 +220,7 @@ func (t *Table) rekeyState(e Rekey) {
 // Alone reports whether no IKE SA with the peer of a connection stands, so that
 // INITIAL_CONTACT is true (RFC 7296, 2.4).
 func (t *Table) Alone(c *ike.Conn) bool {
-	return !slices.ContainsFunc(t.ikes, func(sa *ikeSA) bool {
-		return sa.up != nil && !sa.doomed && sa.up.RemoteID == c.Remote.ID && sa.up.LocalID == c.Local.ID
+	return !slices.ContainsFunc(t.at.proven[c.Remote.ID], func(sa *ikeSA) bool {
+		return !sa.doomed && sa.up.LocalID == c.Local.ID
 	})
 }

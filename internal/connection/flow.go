@@ -82,6 +82,17 @@ func (f *flow) dst() netip.Addr { return f.sel.Dst.Addr() }
 // title is how log lines call the flow.
 func (f *flow) title() string { return fmt.Sprintf("%s to %s", f.src(), f.dst()) }
 
+// touchFlow says that the claims of a flow's connections may have changed.
+func (t *Table) touchFlow(f *flow) {
+	t.dirty = true
+	if f.conn != nil {
+		t.touch(f.conn)
+	}
+	for _, c := range f.attempts {
+		t.touch(c)
+	}
+}
+
 // selectorOf is the flow that a packet belongs to under a rule: the pair of
 // hosts, with protocol and ports where the rule has them (opportunistic.md 3.1).
 func (x *rule) selectorOf(p ipsec.Flow) ipsec.Selector {
@@ -98,14 +109,15 @@ func (t *Table) enter(f *flow, s FlowState) {
 		o.waiting--
 	}
 	f.state, f.since = s, t.now
+	t.touchFlow(f)
 	if f.waits() {
 		o.waiting++
 	}
 	for _, a := range []*alarm{&f.alarm, &f.next, &f.proof, &f.ready} {
-		o.alarms.set(a, time.Time{})
+		t.alarms.set(a, time.Time{})
 	}
 	if !f.waits() {
-		o.alarms.set(&f.hold, time.Time{})
+		t.alarms.set(&f.hold, time.Time{})
 	}
 	t.dirty = true
 }
@@ -117,7 +129,7 @@ func (t *Table) begin(x *rule, sel ipsec.Selector) *flow {
 	f.hold.ring = func() { t.heldTooLong(f) }
 	f.next.ring = func() { t.tryNext(f) }
 	f.proof.ring = func() { t.reprove(f) }
-	f.grace.ring = func() { t.dirty = true }
+	f.grace.ring = func() { t.touchFlow(f) }
 	f.ready.ring = func() { t.peerReady(f) }
 	t.oe.flows[sel] = f
 	t.oe.waiting++
@@ -144,7 +156,7 @@ func (t *Table) opportune(e Acquire) bool {
 	}
 	f := t.begin(x, sel)
 	f.ours = true
-	o.alarms.set(&f.hold, t.now.Add(x.OE.HoldMax))
+	t.alarms.set(&f.hold, t.now.Add(x.OE.HoldMax))
 	t.log(nil, fmt.Sprintf("%q: initiating on demand from %s: asking the DNS about %s", x.name, e.Flow, f.dst()))
 	t.askAbout(f, false)
 	return true
@@ -157,7 +169,7 @@ func (t *Table) room() bool {
 	}
 	var first *flow
 	for _, f := range t.oe.flows {
-		if f.settled() && (first == nil || cmp.Or(f.alarm.at.Compare(first.alarm.at), compareSelectors(f.sel, first.sel)) < 0) {
+		if f.settled() && (first == nil || cmp.Or(f.alarm.at.Compare(first.alarm.at), ipsec.Selector.Compare(f.sel, first.sel)) < 0) {
 			first = f
 		}
 	}
@@ -258,7 +270,7 @@ func (t *Table) forgetFlow(f *flow) {
 	}
 	t.setAnon(f, false)
 	for _, a := range []*alarm{&f.alarm, &f.hold, &f.next, &f.proof, &f.grace, &f.ready} {
-		o.alarms.set(a, time.Time{})
+		t.alarms.set(a, time.Time{})
 	}
 	delete(o.flows, f.sel)
 	t.dirty = true
@@ -327,8 +339,10 @@ func (t *Table) reconsider(f *flow) (closed bool) {
 		t.end(f)
 	case sameGroup(old.Group, x.Group) && old.action == x.action && old.Local.ID == x.Local.ID:
 		f.rule = x
+		t.touchFlow(f)
 	case f.state == Encrypted && f.level >= x.minAuth():
 		f.rule = x // the tunnel goes on, under the failure rule of the new group
+		t.touchFlow(f)
 	case f.state == Encrypted:
 		t.end(f)
 		closed = true

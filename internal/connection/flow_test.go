@@ -90,8 +90,8 @@ func (s *stage) state() string {
 // effect is what the packets of the flow meet in the data plane.
 func (s *stage) effect() ipsec.Action {
 	var best *ipsec.Policy
-	for i := range s.table.policies {
-		p := &s.table.policies[i]
+	for i := range s.table.spd.list {
+		p := &s.table.spd.list[i]
 		if p.Selector.Contains(packet(us.String(), them.String())) && (best == nil || moreSpecific(p.Selector, best.Selector)) {
 			best = p
 		}

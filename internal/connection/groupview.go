@@ -82,8 +82,8 @@ type Explanation struct{ Rule, Selector, Action, Why string }
 // (opportunistic.md 2.4).
 func (t *Table) Explain(f ipsec.Flow) Explanation {
 	var best *ipsec.Policy
-	for i := range t.policies {
-		p := &t.policies[i]
+	for i := range t.spd.list {
+		p := &t.spd.list[i]
 		if p.Selector.Contains(f) && (best == nil || moreSpecific(p.Selector, best.Selector)) {
 			best = p
 		}

@@ -13,6 +13,7 @@ import (
 
 // ikeSA is one IKE SA, from the request for it to its end.
 type ikeSA struct {
+	order   uint64     // of its coming among others
 	serial  uint32     // 0 until the runtime has made the machine
 	conn    *conn      // the connection it was made for
 	peer    netip.Addr // as configured, which a move does not change
@@ -22,10 +23,10 @@ type ikeSA struct {
 	first   time.Time // of up of the first that this one has replaced, by rekeying
 	waiting []*conn   // connections whose Child SA it shall bring
 
-	probed   time.Time // when it was asked whether it lives, because the peer seems not to know it
-	doomedAt time.Time // when it is to be deleted because another supersedes it
-	doomed   bool
-	reauths  uint32 // the IKE SA that this one shall take the place of
+	probed  time.Time // when it was asked whether it lives, because the peer seems not to know it
+	doomed  bool      // it is to be deleted
+	end     alarm     // when another supersedes it
+	reauths uint32    // the IKE SA that this one shall take the place of
 
 	idle alarm // of one with a stranger, when it shall end if nothing rides on it
 }
@@ -94,7 +95,8 @@ func (t *Table) upOne(c *conn) {
 // initiate starts an attempt for c: on an IKE SA with its peer where there is
 // one, whether established or being negotiated, else on a new one.
 func (t *Table) initiate(c *conn, trigger *ipsec.Flow) {
-	c.retryAt, c.trigger = time.Time{}, trigger
+	t.retryAt(c, time.Time{})
+	c.trigger = trigger
 	if c.state.Routed() {
 		t.become(c, Held)
 	} else {
@@ -103,7 +105,7 @@ func (t *Table) initiate(c *conn, trigger *ipsec.Flow) {
 	sa := t.suitable(c)
 	if sa == nil {
 		sa = &ikeSA{conn: c, peer: c.Remote.Addr, ours: true}
-		t.ikes = append(t.ikes, sa)
+		t.record(sa)
 		sa.waiting, c.joined = append(sa.waiting, c), sa
 		t.settle()
 		t.do(StartIKE{Conn: c.Conn, Trigger: trigger})
@@ -120,7 +122,7 @@ func (t *Table) initiate(c *conn, trigger *ipsec.Flow) {
 // established one with its peer, else one that we are negotiating.
 func (t *Table) suitable(c *conn) *ikeSA {
 	var found *ikeSA
-	for _, sa := range t.ikes {
+	for _, sa := range t.at.peer[c.Remote.Addr] {
 		if sa.doomed || !sa.fits(c) {
 			continue
 		}
@@ -160,19 +162,19 @@ func sameProposals(a, b []suite.Proposal) bool {
 
 // started tells that the machine of a StartIKE exists, or cannot.
 func (t *Table) started(e Started) {
-	i := slices.IndexFunc(t.ikes, func(sa *ikeSA) bool { return sa.serial == 0 && sa.conn.Conn == e.Conn })
+	i := slices.IndexFunc(t.at.unborn, func(sa *ikeSA) bool { return sa.conn.Conn == e.Conn })
 	if i < 0 {
 		if e.Err == nil { // cancelled meanwhile
 			t.do(ToMachine{e.Serial, ike.Delete{}})
 		}
 		return
 	}
-	sa := t.ikes[i]
+	sa := t.at.unborn[i]
 	if e.Err != nil {
 		t.ikeGone(sa, e.Err)
 		return
 	}
-	sa.serial = e.Serial
+	t.at.number(sa, e.Serial)
 	for _, c := range sa.waiting {
 		if c != sa.conn { // the machine brings its own connection's child by itself
 			t.do(ToMachine{sa.serial, ike.AddChild{Conn: c.Conn, Trigger: c.trigger}})
@@ -185,24 +187,28 @@ func (t *Table) acquire(e Acquire) {
 	if t.opportune(e) {
 		return
 	}
-	for _, c := range t.conns {
-		if c.key().owner() != e.Owner {
-			continue
-		}
-		if c.state != Trapped || !c.Negotiable() {
-			return
-		}
-		flow := e.Flow
-		if wait := c.blockedUntil; wait.After(t.now) { // soon after a failure
-			t.become(c, Held)
-			c.retryAt, c.trigger = wait, &flow
-			return
-		}
-		t.log(c.Conn, fmt.Sprintf("initiating on demand from %s", flow))
-		c.tries = 0
-		t.initiate(c, &flow)
+	c := t.byOwner(e.Owner)
+	if c == nil || c.state != Trapped || !c.Negotiable() {
 		return
 	}
+	flow := e.Flow
+	if wait := c.blockedUntil; wait.After(t.now) { // soon after a failure
+		t.become(c, Held)
+		t.retryAt(c, wait)
+		c.trigger = &flow
+		return
+	}
+	t.log(c.Conn, fmt.Sprintf("initiating on demand from %s", flow))
+	c.tries = 0
+	t.initiate(c, &flow)
+}
+
+// retryAt plans the next attempt for c; the zero time plans none.
+func (t *Table) retryAt(c *conn, at time.Time) {
+	if !at.IsZero() {
+		c.retry.ring = func() { t.initiate(c, nil) }
+	}
+	t.alarms.set(&c.retry, at)
 }
 
 // attemptFailed settles what happens to c after a keying attempt: another one,
@@ -244,8 +250,7 @@ func (t *Table) retry(c *conn, why *ike.Failure) {
 	t.log(c.Conn, text)
 	t.say(c, codeLog, c.Title()+": "+text)
 	t.release(c, why)
-	c.retryAt = t.now.Add(delay)
-	t.dirty = true
+	t.retryAt(c, t.now.Add(delay))
 }
 
 func retryDelay(why *ike.Failure, tries int) time.Duration {
@@ -285,7 +290,9 @@ func (c *conn) leave() {
 // with it; another is left alone, and a Child SA that still comes is refused
 // when it comes.
 func (t *Table) cancel(c *conn) {
-	c.retryAt, c.tries, c.trigger, c.blockedUntil = time.Time{}, 0, nil, time.Time{}
+	c.tries, c.trigger, c.blockedUntil = 0, nil, time.Time{}
+	t.retryAt(c, time.Time{})
+	t.watchOrphan(c)
 	sa := c.joined
 	if sa == nil {
 		return
@@ -301,6 +308,11 @@ func (t *Table) cancel(c *conn) {
 
 // forget drops the record of an IKE SA.
 func (t *Table) forget(sa *ikeSA) {
-	t.oe.alarms.set(&sa.idle, time.Time{})
-	t.ikes = slices.DeleteFunc(t.ikes, func(x *ikeSA) bool { return x == sa })
+	t.alarms.set(&sa.idle, time.Time{})
+	t.alarms.set(&sa.end, time.Time{})
+	t.ikes = without(t.ikes, sa)
+	t.at.removeIKE(sa)
+	if sa.conn != nil {
+		t.watchOrphan(sa.conn)
+	}
 }

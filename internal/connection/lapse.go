@@ -204,7 +204,7 @@ func (t *Table) fail(f *flow, why cause) {
 		o.count.Denied++
 	}
 	t.enter(f, state)
-	o.alarms.set(&f.alarm, t.now.Add(t.jitter(d)))
+	t.alarms.set(&f.alarm, t.now.Add(t.jitter(d)))
 	t.log(nil, fmt.Sprintf("%q: Can't Opportunistically initiate for %s: %s (%s); %s for %s", f.rule.name, f.title(), why.why, why.kind, word, d.Round(time.Second)))
 	t.startReady()
 }

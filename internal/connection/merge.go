@@ -41,7 +41,7 @@ func mergeSorted(a, b []ipsec.Policy) []ipsec.Policy {
 	}
 	list := make([]ipsec.Policy, 0, len(a)+len(b))
 	for len(a) > 0 && len(b) > 0 {
-		switch c := compareSelectors(a[0].Selector, b[0].Selector); {
+		switch c := ipsec.Selector.Compare(a[0].Selector, b[0].Selector); {
 		case c < 0:
 			list, a = append(list, a[0]), a[1:]
 		case c > 0:
@@ -63,7 +63,7 @@ func (t *Table) flowPolicies() []ipsec.Policy {
 			list = append(list, ipsec.Policy{Selector: f.sel, Action: a, Owner: f.rule.name, ClearIn: !f.rule.Strict()})
 		}
 	}
-	slices.SortFunc(list, func(a, b ipsec.Policy) int { return compareSelectors(a.Selector, b.Selector) })
+	slices.SortFunc(list, func(a, b ipsec.Policy) int { return ipsec.Selector.Compare(a.Selector, b.Selector) })
 	return list
 }
 

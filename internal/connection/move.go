@@ -50,7 +50,8 @@ func (t *Table) move(c *conn, d *Description) {
 	moved := *d
 	moved.Assigned = c.Assigned
 	c.former = append(c.former, c.Conn) // machines name it still
-	c.Description, c.adrift, t.dirty = &moved, false, true
+	c.Description, c.adrift = &moved, false
+	t.touch(c)
 	t.byConn[c.Conn] = c
 	t.log(c.Conn, fmt.Sprintf("our end is now %s: its SAs move there", d.Local.Addr))
 	t.settle()

@@ -80,7 +80,7 @@ func (t *Table) choose(f *flow, x oe.Finding) {
 	}
 	f.gateways, f.tried, f.why = list, 0, cause{}
 	t.enter(f, Negotiating)
-	o.alarms.set(&f.alarm, t.now.Add(f.rule.OE.IKETimeout))
+	t.alarms.set(&f.alarm, t.now.Add(f.rule.OE.IKETimeout))
 	o.ready = append(o.ready, f)
 	t.startReady()
 }
@@ -141,7 +141,7 @@ func (t *Table) tryNext(f *flow) {
 	f.gateways = f.gateways[1:]
 	f.tried++
 	if len(f.gateways) > 0 {
-		t.oe.alarms.set(&f.next, t.now.Add(nextGateway))
+		t.alarms.set(&f.next, t.now.Add(nextGateway))
 	}
 	var keys []ike.PublicKey
 	for _, k := range g.Keys {
@@ -264,7 +264,7 @@ func (t *Table) tunnelUp(c *conn) {
 	if ch := c.using(); f.waits() && f.ours && ch != nil && !ch.up.Initiator && f.ready.at.IsZero() {
 		// The peer has yet to take our answer in; packets that wait would be
 		// there before it is ready for them.
-		t.oe.alarms.set(&f.ready, t.now.Add(peerSettles))
+		t.alarms.set(&f.ready, t.now.Add(peerSettles))
 		return
 	}
 	t.carry(c)
@@ -290,6 +290,7 @@ func (t *Table) carry(c *conn) {
 	if old := f.conn; old != nil && old != c {
 		f.conn = nil
 		old.flow = nil
+		t.touch(old)
 		f.conn = c
 		t.become(c, Erouted)
 		t.settle()
@@ -303,8 +304,8 @@ func (t *Table) carry(c *conn) {
 		t.stopAsking(f)
 		t.enter(f, Encrypted)
 		t.oe.count.Tunnels++
-		t.oe.alarms.set(&f.alarm, t.now.Add(lookEvery))
-		t.oe.alarms.set(&f.grace, t.now.Add(clearGrace))
+		t.alarms.set(&f.alarm, t.now.Add(lookEvery))
+		t.alarms.set(&f.grace, t.now.Add(clearGrace))
 		t.planProof(f)
 		t.oe.lapses.forget(f.sel.Dst)
 		t.log(c.Conn, fmt.Sprintf("opportunistic tunnel for %s by gateway %s, authentication %s", f.title(), c.Remote.Addr, f.level))
@@ -346,7 +347,7 @@ func (t *Table) look(f *flow) {
 		q.In = append(q.In, ch.up.Ins()...)
 		q.Out = append(q.Out, ch.up.Outs()...)
 	}
-	t.oe.alarms.set(&f.alarm, t.now.Add(lookEvery))
+	t.alarms.set(&f.alarm, t.now.Add(lookEvery))
 	t.do(q)
 }
 
@@ -354,26 +355,26 @@ func (t *Table) look(f *flow) {
 // none comes in, the peer is asked whether it is there still (opportunistic.md
 // 4.5): what arrives is as good as an answer.
 func (t *Table) wasUsed(e Used) {
-	for _, c := range t.conns {
-		f := c.flow
-		if f == nil || f.conn != c || c.key().owner() != e.Owner {
-			continue
+	if c := t.byOwner(e.Owner); c != nil && c.flow != nil && c.flow.conn == c {
+		t.lastUsed(c, c.flow, e)
+	}
+}
+
+// lastUsed does that for a connection.
+func (t *Table) lastUsed(c *conn, f *flow, e Used) {
+	last := f.since
+	for _, at := range []time.Time{e.In, e.Out} {
+		if at.After(last) {
+			last = at
 		}
-		last := f.since
-		for _, at := range []time.Time{e.In, e.Out} {
-			if at.After(last) {
-				last = at
-			}
-		}
-		ch := c.using()
-		switch {
-		case !t.now.Before(last.Add(f.rule.OE.Idle)):
-			t.log(c.Conn, fmt.Sprintf("opportunistic tunnel for %s is not used: closing it", f.title()))
-			t.end(f)
-		case ch != nil && e.Out.After(e.In) && e.Out.After(f.since) && !t.now.Before(atLeast(f.since, e.In).Add(lookEvery)):
-			t.do(ToMachine{ch.ike, ike.Probe{}})
-		}
-		return
+	}
+	ch := c.using()
+	switch {
+	case !t.now.Before(last.Add(f.rule.OE.Idle)):
+		t.log(c.Conn, fmt.Sprintf("opportunistic tunnel for %s is not used: closing it", f.title()))
+		t.end(f)
+	case ch != nil && e.Out.After(e.In) && e.Out.After(f.since) && !t.now.Before(atLeast(f.since, e.In).Add(lookEvery)):
+		t.do(ToMachine{ch.ike, ike.Probe{}})
 	}
 }
 
@@ -388,7 +389,7 @@ func (t *Table) planProof(f *flow) {
 	if f.finding != nil {
 		until = atLeast(until, f.finding.Expires)
 	}
-	t.oe.alarms.set(&f.proof, t.now.Add(t.jitter(until.Sub(t.now))))
+	t.alarms.set(&f.proof, t.now.Add(t.jitter(until.Sub(t.now))))
 }
 
 // reprove asks whether the peer of a tunnel still may.
@@ -413,7 +414,7 @@ func (t *Table) reproved(f *flow, x oe.Finding) {
 		f.finding = &x
 		t.planProof(f)
 	case x.Cause == oe.CauseDNS && (f.finding == nil || f.finding.ProofEnd.IsZero() || t.now.Before(f.finding.ProofEnd)):
-		t.oe.alarms.set(&f.proof, t.now.Add(reproveAgain)) // the DNS is silent: its signatures still hold
+		t.alarms.set(&f.proof, t.now.Add(reproveAgain)) // the DNS is silent: its signatures still hold
 	default:
 		t.log(f.conn.Conn, fmt.Sprintf("opportunistic tunnel for %s: %s: closing it", f.title(), x.Why))
 		t.end(f)
@@ -427,7 +428,7 @@ func (t *Table) outlive(c *conn) {
 		return
 	}
 	idle := false
-	for _, sa := range t.ikes {
+	for _, sa := range t.at.peer[c.Remote.Addr] {
 		if sa.conn == c {
 			idle = true
 			t.guardIdle(sa, strangerIdle)
@@ -446,11 +447,9 @@ func (t *Table) guardIdle(sa *ikeSA, after time.Duration) {
 			t.do(ToMachine{sa.serial, ike.Delete{}})
 		}
 	}
-	t.oe.alarms.set(&sa.idle, t.now.Add(after))
+	t.alarms.set(&sa.idle, t.now.Add(after))
 }
 
 func (t *Table) usedBy(sa *ikeSA) bool {
-	return len(sa.waiting) > 0 || slices.ContainsFunc(t.conns, func(c *conn) bool {
-		return slices.ContainsFunc(c.children, func(ch *child) bool { return ch.ike == sa.serial })
-	})
+	return len(sa.waiting) > 0 || len(t.at.riders[sa.serial]) > 0
 }

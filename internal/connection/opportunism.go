@@ -83,9 +83,8 @@ func (CheckUse) action() {}
 // opportunism is the state of opportunistic encryption in a Table.
 type opportunism struct {
 	Regroup
-	rules  *rules
-	flows  map[ipsec.Selector]*flow
-	alarms alarms
+	rules *rules
+	flows map[ipsec.Selector]*flow
 
 	lookups map[uint64]*lookup
 	last    uint64    // ID of a Lookup
@@ -146,7 +145,7 @@ func (t *Table) askNext() {
 		}
 		l.asked = true
 		o.asking++
-		o.alarms.set(&l.alarm, t.now.Add(l.within))
+		t.alarms.set(&l.alarm, t.now.Add(l.within))
 		t.do(Lookup{ID: l.id, Inquiry: l.inquiry, Fresh: l.fresh})
 	}
 }
@@ -175,7 +174,7 @@ func (t *Table) unask(l *lookup) {
 func (t *Table) drop(l *lookup, tell bool) {
 	o := &t.oe
 	delete(o.lookups, l.id)
-	o.alarms.set(&l.alarm, time.Time{})
+	t.alarms.set(&l.alarm, time.Time{})
 	if l.asked {
 		o.asking--
 	}
@@ -252,10 +251,10 @@ func differ(old, now *rules) (c entryChange) {
 	b = now.list
 	for len(a) > 0 || len(b) > 0 {
 		switch {
-		case len(b) == 0 || len(a) > 0 && compareSelectors(a[0].sel, b[0].sel) < 0:
+		case len(b) == 0 || len(a) > 0 && ipsec.Selector.Compare(a[0].sel, b[0].sel) < 0:
 			c.removed++
 			a = a[1:]
-		case len(a) == 0 || compareSelectors(a[0].sel, b[0].sel) > 0:
+		case len(a) == 0 || ipsec.Selector.Compare(a[0].sel, b[0].sel) > 0:
 			c.added++
 			b = b[1:]
 		default:
@@ -415,7 +414,7 @@ func (t *Table) flowList() []*flow {
 	for _, f := range t.oe.flows {
 		list = append(list, f)
 	}
-	slices.SortFunc(list, func(a, b *flow) int { return compareSelectors(a.sel, b.sel) })
+	slices.SortFunc(list, func(a, b *flow) int { return ipsec.Selector.Compare(a.sel, b.sel) })
 	return list
 }
 

@@ -56,7 +56,7 @@ func (t *Table) Identified(local, remote netip.Addr, peer, want ike.ID) []*ike.C
 // of definition, then templates, exact identities before any.
 func (t *Table) candidates(local, remote netip.Addr, admit func(*conn) bool) []*ike.Conn {
 	var found []*conn
-	for _, c := range t.conns {
+	for _, c := range t.callers(remote) {
 		if c.base != nil || !c.Oriented || !c.Negotiable() || c.Local.Addr != local || c.Stranger != nil {
 			continue
 		}
@@ -100,8 +100,8 @@ func (t *Table) Instantiate(template *ike.Conn, remote netip.AddrPort, peer ike.
 }
 
 func (t *Table) instance(base *conn, remote netip.Addr, peer ike.ID) *conn {
-	for _, c := range t.conns {
-		if c.base == base && c.Remote.Addr == remote && c.Remote.ID == peer {
+	for _, c := range t.at.remote[remote] {
+		if c.base == base && c.Remote.ID == peer {
 			return c
 		}
 	}
@@ -136,7 +136,7 @@ func (t *Table) Siblings(conn *ike.Conn) []*ike.Conn {
 	if t.byConn[conn] != nil { // else its IKE SA has outlived it, for the sake of others
 		list = append(list, conn)
 	}
-	for _, x := range slices.Clone(t.conns) {
+	for _, x := range t.callers(conn.Remote.Addr) {
 		if x.Stranger != nil || x.Conn == conn || x.base != nil || !x.Oriented || !x.Negotiable() || !related(conn, x) {
 			continue
 		}
@@ -166,8 +166,8 @@ func (t *Table) serves(c *conn) bool {
 	if len(c.children) > 0 || c.joined != nil {
 		return true
 	}
-	return slices.ContainsFunc(t.ikes, func(sa *ikeSA) bool {
-		return sa.conn == c || sa.peer == c.Remote.Addr && sa.up != nil && sa.up.RemoteID == c.Remote.ID
+	return slices.ContainsFunc(t.at.peer[c.Remote.Addr], func(sa *ikeSA) bool {
+		return sa.conn == c || sa.up != nil && sa.up.RemoteID == c.Remote.ID
 	})
 }
 

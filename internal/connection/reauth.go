@@ -13,13 +13,12 @@ func (t *Table) reauthenticate(sa *ikeSA) { t.renew(sa, netip.Addr{}) }
 
 // renew does that with a peer elsewhere, if gateway is valid.
 func (t *Table) renew(sa *ikeSA, gateway netip.Addr) {
-	if sa.up == nil || sa.doomed || slices.ContainsFunc(t.ikes, func(x *ikeSA) bool { return x.reauths == sa.serial }) {
+	if sa.up == nil || sa.doomed || slices.ContainsFunc(t.at.peer[sa.peer], func(x *ikeSA) bool { return x.reauths == sa.serial }) {
 		return
 	}
 	var riders []*conn
-	for _, c := range t.conns {
-		rides := slices.ContainsFunc(c.children, func(ch *child) bool { return ch.ike == sa.serial && !ch.closing && !ch.replaced })
-		if rides && c.joined == nil && !c.Template {
+	for _, ch := range t.ridersOf(sa) {
+		if c := ch.conn; !ch.closing && !ch.replaced && c.joined == nil && !c.Template && !slices.Contains(riders, c) {
 			riders = append(riders, c)
 		}
 	}
@@ -34,7 +33,7 @@ func (t *Table) renew(sa *ikeSA, gateway netip.Addr) {
 	for _, c := range riders {
 		c.joined = n
 	}
-	t.ikes = append(t.ikes, n)
+	t.record(n)
 	t.log(first.Conn, fmt.Sprintf("reauthenticating: a new IKE SA takes the place of #%d", sa.serial))
 	t.settle()
 	t.do(StartIKE{Conn: first.Conn, Gateway: gateway})
@@ -66,6 +65,8 @@ func (t *Table) awaitPeer(c *conn, ch *child) {
 		return
 	}
 	if was := t.ikeBySerial(old.ike); was != nil && !was.doomed {
-		ch.use, ch.useAt = false, t.now.Add(peerInstalls)
+		ch.use = false
+		ch.ready.ring = func() { t.peerUses(ch) }
+		t.alarms.set(&ch.ready, t.now.Add(peerInstalls))
 	}
 }

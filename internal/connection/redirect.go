@@ -37,7 +37,7 @@ func (t *Table) redirected(sa *ikeSA, to netip.Addr) {
 		}
 		sa.waiting = nil
 		t.forget(sa)
-		t.ikes = append(t.ikes, n)
+		t.record(n)
 		t.settle()
 		t.do(StartIKE{Conn: c.Conn, Trigger: c.trigger, Gateway: to})
 	}

@@ -74,7 +74,7 @@ func (t *Table) restingPolicies(conns []ipsec.Policy) []ipsec.Policy {
 			}
 		}
 	}
-	slices.SortStableFunc(list, func(a, b ipsec.Policy) int { return compareSelectors(a.Selector, b.Selector) })
+	slices.SortStableFunc(list, func(a, b ipsec.Policy) int { return ipsec.Selector.Compare(a.Selector, b.Selector) })
 	return slices.CompactFunc(list, func(a, b ipsec.Policy) bool { return a.Selector == b.Selector })
 }
 
@@ -85,7 +85,7 @@ func (t *Table) restingRoutes() []KernelRoute {
 		return nil
 	}
 	stands := map[netip.Prefix]bool{}
-	for _, p := range t.policies {
+	for _, p := range t.spd.list {
 		stands[p.Selector.Dst] = true
 	}
 	var list []KernelRoute
@@ -150,8 +150,7 @@ func (t *Table) endIKE(sa *ikeSA) {
 // moved reports whether a connection that rides on sa rides on another IKE SA
 // as well.
 func (t *Table) moved(sa *ikeSA) bool {
-	return slices.ContainsFunc(t.conns, func(c *conn) bool {
-		here := slices.ContainsFunc(c.children, func(ch *child) bool { return ch.ike == sa.serial })
-		return here && slices.ContainsFunc(c.children, func(ch *child) bool { return ch.ike != sa.serial && !ch.closing })
+	return slices.ContainsFunc(t.at.riders[sa.serial], func(ch *child) bool {
+		return slices.ContainsFunc(ch.conn.children, func(x *child) bool { return x.ike != sa.serial && !x.closing })
 	})
 }

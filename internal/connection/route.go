@@ -42,21 +42,20 @@ func (t *Table) unroutable(c *conn) (int, string) {
 // elsewhere, or nil: routes are shared only with the same device and next hop
 // (freeswan.md 6.7).
 func (t *Table) routeConflict(c *conn) *conn {
-	mine := map[string]bool{}
+	t.stake()
+	var first *conn
 	for _, p := range c.remotePrefixes() {
-		mine[p.String()] = true
-	}
-	for _, x := range t.conns {
-		if x == c || x.Stranger != nil || !x.state.Routed() || x.Virtual == c.Virtual && x.Hop() == c.Hop() || shared(c, x) {
-			continue
-		}
-		for _, p := range x.remotePrefixes() {
-			if mine[p.String()] {
-				return x
+		for _, w := range t.staked.to(p) {
+			x := w.by
+			if x == c || x.Virtual == c.Virtual && x.Hop() == c.Hop() || shared(c, x) {
+				continue
+			}
+			if first == nil || byKey(x, first) < 0 {
+				first = x
 			}
 		}
 	}
-	return nil
+	return first
 }
 
 // routeOne gives c its shunt and its route, or re-arms the shunt.

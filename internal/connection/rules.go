@@ -69,7 +69,7 @@ func compile(groups []*Group, mode func(*Group) config.OEMode, own, exempt []net
 		return x.sel.Dst.IsSingleIP() && slices.Contains(own, x.sel.Dst.Addr())
 	})
 	slices.SortStableFunc(r.list, func(a, b *rule) int {
-		return cmp.Or(compareSelectors(a.sel, b.sel), cmp.Compare(a.Rank, b.Rank))
+		return cmp.Or(ipsec.Selector.Compare(a.sel, b.sel), cmp.Compare(a.Rank, b.Rank))
 	})
 	r.settleClashes()
 	r.index()
@@ -218,7 +218,7 @@ func (r *rules) makePolicies(resolvers []netip.Addr) {
 		r.sources[i].exempt(add, resolvers)
 	}
 	r.others(add)
-	slices.SortFunc(r.plain, func(a, b claimed) int { return compareSelectors(a.Selector, b.Selector) })
+	slices.SortFunc(r.plain, func(a, b claimed) int { return ipsec.Selector.Compare(a.Selector, b.Selector) })
 }
 
 // never lists destinations that no group is about, opportunistic.md 2.7: what

@@ -73,7 +73,7 @@ func (t *Table) checkSelves(all bool) {
 	for addr, s := range o.selves {
 		if !want[addr] {
 			t.unask(s.asked)
-			o.alarms.set(&s.again, time.Time{})
+			t.alarms.set(&s.again, time.Time{})
 			delete(o.selves, addr)
 		}
 	}
@@ -84,7 +84,7 @@ func (t *Table) checkSelves(all bool) {
 func (t *Table) checkSelf(s *selfCheck) {
 	o := &t.oe
 	t.unask(s.asked)
-	o.alarms.set(&s.again, time.Time{})
+	t.alarms.set(&s.again, time.Time{})
 	if len(o.Own) == 0 {
 		t.learnSelf(s, "", oe.Finding{Why: "this machine has no key of its own; `ipsec newhostkey' makes one"})
 		return
@@ -118,12 +118,12 @@ func (t *Table) learnSelf(s *selfCheck, name string, f oe.Finding) {
 	key := o.ownKey(f)
 	switch {
 	case key == nil && f.Cause == oe.CauseDNS && had != nil && slices.ContainsFunc(o.Own, func(k crypto.PublicKey) bool { return rawkey.Equal(k, had.Key) }):
-		o.alarms.set(&s.again, t.now.Add(selfRetry)) // the DNS is silent: what was published still is
+		t.alarms.set(&s.again, t.now.Add(selfRetry)) // the DNS is silent: what was published still is
 		return
 	case key != nil:
-		o.alarms.set(&s.again, atLeast(t.now.Add(leastProof), f.Expires))
+		t.alarms.set(&s.again, atLeast(t.now.Add(leastProof), f.Expires))
 	case len(o.Own) > 0:
-		o.alarms.set(&s.again, t.now.Add(min(selfRetry<<min(s.vain, 8), selfRetryMost)))
+		t.alarms.set(&s.again, t.now.Add(min(selfRetry<<min(s.vain, 8), selfRetryMost)))
 		s.vain++
 	}
 	s.key, s.name = key, ""

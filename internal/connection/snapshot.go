@@ -49,7 +49,7 @@ type IKEView struct {
 // Views lists connections by name, each before its instances.
 func (t *Table) Views() []View {
 	owners := map[string]bool{}
-	for _, p := range t.policies {
+	for _, p := range t.spd.list {
 		owners[p.Owner] = true
 	}
 	type path struct{ local, peer netip.Addr }
@@ -67,7 +67,7 @@ func (t *Table) Views() []View {
 
 // view shows c; ikes are the IKE SAs with its peer.
 func (t *Table) view(c *conn, owners map[string]bool, ikes []*ikeSA) View {
-	v := View{Description: c.Description, State: c.state, Routing: c.state.word(), Up: c.up, RetryAt: c.retryAt, Tries: c.tries, Failure: c.last}
+	v := View{Description: c.Description, State: c.state, Routing: c.state.word(), Up: c.up, RetryAt: c.retry.at, Tries: c.tries, Failure: c.last}
 	if c.state == Initiating && c.joined == nil {
 		v.Routing = Unrouted.word() // between attempts nothing is held
 	}
@@ -101,7 +101,7 @@ func (ch *child) view(using bool) ChildView {
 }
 
 // newestIKE returns the newest established IKE SA that serves c.
-func (t *Table) newestIKE(c *conn) *ikeSA { return c.newestIKE(t.ikes) }
+func (t *Table) newestIKE(c *conn) *ikeSA { return c.newestIKE(t.at.peer[c.Remote.Addr]) }
 
 // newestIKE finds it in a list.
 func (c *conn) newestIKE(list []*ikeSA) *ikeSA {
@@ -139,21 +139,8 @@ func (t *Table) Peer(serial uint32) (at netip.AddrPort) {
 	return at
 }
 
-// Policies returns the SPD as last told. It must not be changed.
-func (t *Table) Policies() []ipsec.Policy { return t.policies }
+// Policies returns the SPD as last told, by selector.
+func (t *Table) Policies() []ipsec.Policy { return slices.Clone(t.spd.list) }
 
-// Routes returns the kernel routes as last told. It must not be changed.
-func (t *Table) Routes() []KernelRoute { return t.routes }
-
-// Carrier returns the number of the IKE SA that a Child SA with that SAID, of
-// either direction, rides on; 0 if there is none.
-func (t *Table) Carrier(id ipsec.SAID) uint32 {
-	for _, c := range t.conns {
-		for _, ch := range c.children {
-			if slices.Contains(ch.up.Ins(), id) || slices.Contains(ch.up.Outs(), id) {
-				return ch.ike
-			}
-		}
-	}
-	return 0
-}
+// Routes returns the kernel routes as last told, by prefix.
+func (t *Table) Routes() []KernelRoute { return slices.Clone(t.routes.list) }

@@ -11,7 +11,7 @@ import (
 // one change to the next.
 func fromScratch(t *Table) ([]ipsec.Policy, []KernelRoute) {
 	s := *t
-	s.conns, s.staked, s.ways = nil, nil, nil
+	s.conns, s.staked = nil, stakes{}
 	for _, c := range t.conns {
 		one := *c
 		one.basis = s.basis(c)
@@ -27,11 +27,11 @@ func (w *world) checkScratch() {
 	w.t.Helper()
 	t := w.table
 	policies, routes := fromScratch(t)
-	if !slices.EqualFunc(policies, t.policies, samePolicy) {
-		w.t.Errorf("the SPD is\n%v\nand from scratch\n%v", t.policies, policies)
+	if !slices.EqualFunc(policies, t.spd.list, samePolicy) {
+		w.t.Errorf("the SPD is\n%v\nand from scratch\n%v", t.spd.list, policies)
 	}
-	if !slices.Equal(routes, t.routes) {
-		w.t.Errorf("the routes are\n%v\nand from scratch\n%v", t.routes, routes)
+	if !slices.Equal(routes, t.routes.list) {
+		w.t.Errorf("the routes are\n%v\nand from scratch\n%v", t.routes.list, routes)
 	}
 }
 

@@ -36,8 +36,8 @@ func (t *Table) strangersTo(local, remote netip.Addr) []*ike.Conn {
 	}
 	x := t.hostRule(local, remote)
 	var list []*ike.Conn
-	for _, c := range t.conns {
-		if c.Stranger == nil || !c.Template || c.Local.Addr != local {
+	for _, c := range t.at.templates {
+		if c.Stranger == nil || c.Local.Addr != local {
 			continue
 		}
 		named := c.Local.ID.Kind != ike.IDNULL
@@ -139,7 +139,7 @@ func (t *Table) grantFlow(c *conn, x *rule, sel ipsec.Selector, level oe.Level) 
 	if f == nil {
 		f = t.begin(x, sel)
 		t.enter(f, Negotiating)
-		o.alarms.set(&f.alarm, t.now.Add(grantTime))
+		t.alarms.set(&f.alarm, t.now.Add(grantTime))
 	}
 	for _, have := range append(slices.Clone(f.attempts), f.conn) {
 		if have != nil && have.Remote.Addr == c.Remote.Addr && slices.Equal(have.Remote.Auth, c.Remote.Auth) && slices.Equal(have.Local.Auth, c.Local.Auth) {
@@ -158,7 +158,7 @@ func (t *Table) grantFlow(c *conn, x *rule, sel ipsec.Selector, level oe.Level) 
 
 // ikeOf returns the IKE SA that was made for c, or nil.
 func (t *Table) ikeOf(c *conn) *ikeSA {
-	for _, sa := range t.ikes {
+	for _, sa := range t.at.peer[c.Remote.Addr] {
 		if sa.conn == c {
 			return sa
 		}

@@ -17,17 +17,19 @@ type Table struct {
 	conns   []*conn // sorted by name, then instance
 	byConn  map[*ike.Conn]*conn
 	ikes    []*ikeSA // oldest first
+	at      index
+	alarms  alarms
 	waiters []*waiter
 
 	seq     uint64 // of the last conn, for ties
 	nextTun ipsec.SPI
 
-	policies []ipsec.Policy // as last told
-	routes   []KernelRoute
-	staked   []claim       // of all connections, in order; see stake
-	ways     []KernelRoute // their routes; nil: to be made anew
-	resting  []rest        // oldest first
-	dirty    bool          // states or children have changed since
+	staked  stakes
+	touched []*conn // whose claims may have changed since
+	spd     told[ipsec.Selector, ipsec.Policy]
+	routes  told[netip.Prefix, KernelRoute]
+	resting []rest // oldest first
+	dirty   bool   // what SPD and routes are made of has changed since
 
 	oe opportunism
 
@@ -65,12 +67,17 @@ type conn struct {
 	born time.Time
 
 	state        State
-	basis        basis        // of its claims in Table.staked
+	basis        basis        // of its claims
+	claims       []*claim     // in Table.staked
+	ways         []*way       // in Table.staked
+	touched      bool         // it is in Table.touched
+	gone         bool         // it is not in the table any more
 	up           bool         // the user wants it up: Pluto's policy flag UP
 	joined       *ikeSA       // whose outcome it awaits while negotiating
 	redirects    []time.Time  // when its peer sent us on, of late
 	tries        int          // keying attempts that have failed since the last success
-	retryAt      time.Time    // zero: no attempt is planned
+	retry        alarm        // the next attempt
+	orphaned     alarm        // an instance may be left over
 	trigger      *ipsec.Flow  // packet that started the current attempt
 	blockedUntil time.Time    // after a failure, traffic alone starts no attempt before
 	children     []*child     // oldest first
@@ -91,7 +98,7 @@ func (c *conn) key() key { return key{c.Name, c.Instance} }
 
 // NewTable returns an empty table.
 func NewTable() *Table {
-	return &Table{byConn: map[*ike.Conn]*conn{}, nextTun: ipsec.FirstTunSPI}
+	return &Table{byConn: map[*ike.Conn]*conn{}, at: newIndex(), nextTun: ipsec.FirstTunSPI}
 }
 
 // Step consumes one event and appends to out what must be done, in order.
@@ -171,19 +178,7 @@ func (t *Table) Deadline() time.Time {
 			first = at
 		}
 	}
-	for _, c := range t.conns {
-		sooner(c.retryAt)
-		if c.base != nil && c.Stranger == nil && !t.serves(c) {
-			sooner(c.born.Add(orphanAge))
-		}
-		for _, ch := range c.children {
-			sooner(ch.surplusAt)
-			sooner(ch.useAt)
-		}
-	}
-	for _, sa := range t.ikes {
-		sooner(sa.doomedAt)
-	}
+	sooner(t.alarms.first())
 	for _, w := range t.waiters {
 		sooner(w.until)
 	}
@@ -191,7 +186,6 @@ func (t *Table) Deadline() time.Time {
 		sooner(t.resting[0].until)
 	}
 	sooner(t.oe.captive)
-	sooner(t.oe.alarms.first())
 	return first
 }
 
@@ -201,29 +195,8 @@ func (t *Table) due() {
 		return
 	}
 	reached := func(at time.Time) bool { return !at.IsZero() && !at.After(t.now) }
-	for _, sa := range slices.Clone(t.ikes) {
-		if reached(sa.doomedAt) {
-			sa.doomedAt = time.Time{}
-			t.endIKE(sa)
-		}
-	}
-	for _, c := range slices.Clone(t.conns) {
-		for _, ch := range slices.Clone(c.children) {
-			if reached(ch.useAt) {
-				ch.use, ch.useAt, t.dirty = true, time.Time{}, true
-			}
-			if reached(ch.surplusAt) {
-				ch.surplusAt = time.Time{}
-				t.dropSurplus(c, ch)
-			}
-		}
-		if reached(c.retryAt) {
-			c.retryAt = time.Time{}
-			t.initiate(c, nil)
-		}
-		if c.base != nil && c.Stranger == nil && !c.born.Add(orphanAge).After(t.now) {
-			t.reap(c)
-		}
+	for a := t.alarms.due(t.now); a != nil; a = t.alarms.due(t.now) {
+		a.ring()
 	}
 	t.rise()
 	for _, w := range slices.Clone(t.waiters) {
@@ -233,9 +206,6 @@ func (t *Table) due() {
 	}
 	if reached(t.oe.captive) {
 		t.released()
-	}
-	for a := t.oe.alarms.due(t.now); a != nil; a = t.oe.alarms.due(t.now) {
-		a.ring()
 	}
 }
 
@@ -247,47 +217,59 @@ func (t *Table) become(c *conn, s State) {
 		t.oe.stale = true
 	}
 	if c.state != s {
-		c.state, t.dirty = s, true
+		c.state = s
+		t.touch(c)
 	}
-}
-
-// find returns the connection or instance of that key, or nil.
-func (t *Table) find(k key) *conn {
-	i, ok := slices.BinarySearchFunc(t.conns, k, func(c *conn, k key) int { return c.key().compare(k) })
-	if !ok {
-		return nil
-	}
-	return t.conns[i]
-}
-
-// named lists what a user means by name: a connection with its instances, or
-// all connections that the file made under that name.
-func (t *Table) named(name string) []*conn {
-	var list []*conn
-	for _, c := range t.conns {
-		if c.Stranger == nil && (c.Name == name || c.Alias == name) {
-			list = append(list, c)
-		}
-	}
-	return list
 }
 
 func (t *Table) insert(c *conn) {
-	i, _ := slices.BinarySearchFunc(t.conns, c.key(), func(c *conn, k key) int { return c.key().compare(k) })
+	i, _ := t.position(c.key())
 	t.conns = slices.Insert(t.conns, i, c)
 	t.byConn[c.Conn] = c
+	t.at.addConn(c)
 	t.seq++
 	c.seq, c.born = t.seq, t.now
+	t.watchOrphan(c)
 }
 
 // evict forgets c; its SAs and claims must be gone or doomed already.
 func (t *Table) evict(c *conn) {
-	t.conns = slices.DeleteFunc(t.conns, func(x *conn) bool { return x == c })
+	if i, ok := t.position(c.key()); ok && t.conns[i] == c {
+		t.conns = slices.Delete(t.conns, i, i+1)
+	}
 	t.unstake(c)
+	t.at.removeConn(c)
+	for _, ch := range c.children {
+		t.dropChild(ch)
+	}
+	for _, a := range []*alarm{&c.retry, &c.orphaned} {
+		t.alarms.set(a, time.Time{})
+	}
 	for _, k := range append(c.former, c.Conn) {
 		delete(t.byConn, k)
 	}
 	t.dirty = true
+}
+
+// dropChild takes a Child SA out of the index, with what was planned for it.
+func (t *Table) dropChild(ch *child) {
+	t.at.removeChild(ch)
+	t.alarms.set(&ch.ready, time.Time{})
+	t.alarms.set(&ch.surplus, time.Time{})
+}
+
+// watchOrphan sees to it that an instance which nothing uses goes, once it is old
+// enough.
+func (t *Table) watchOrphan(c *conn) {
+	if c.base == nil || c.Stranger != nil || c.gone {
+		return
+	}
+	c.orphaned.ring = func() {
+		if t.reap(c); !c.gone {
+			t.alarms.set(&c.orphaned, t.now.Add(orphanAge)) // something uses it
+		}
+	}
+	t.alarms.set(&c.orphaned, atLeast(t.now, c.born.Add(orphanAge)))
 }
 
 // byAddress lists the IKE SAs with a peer.
@@ -299,4 +281,12 @@ func (t *Table) byAddress(peer netip.Addr) []*ikeSA {
 		}
 	}
 	return list
+}
+
+// record takes in a new IKE SA.
+func (t *Table) record(sa *ikeSA) {
+	t.seq++
+	sa.order = t.seq
+	t.ikes = append(t.ikes, sa)
+	t.at.addIKE(sa)
 }

@@ -22,8 +22,8 @@ func (t *Table) supersede(sa *ikeSA) {
 	if !named(sa.up) {
 		return
 	}
-	for _, old := range t.ikes {
-		if old == sa || old.up == nil || old.doomed || old.up.RemoteID != sa.up.RemoteID || old.up.LocalID != sa.up.LocalID {
+	for _, old := range t.at.proven[sa.up.RemoteID] {
+		if old == sa || old.doomed || old.up.LocalID != sa.up.LocalID {
 			continue
 		}
 		// What the DNS says about a name makes nobody the peer that a connection
@@ -54,7 +54,9 @@ func (t *Table) supersede(sa *ikeSA) {
 		default:
 			continue
 		}
-		old.doomed, old.doomedAt = true, t.now.Add(supersedeDelay)
+		old.doomed = true
+		old.end.ring = func() { t.endIKE(old) }
+		t.alarms.set(&old.end, t.now.Add(supersedeDelay))
 	}
 }
 

@@ -142,7 +142,8 @@ func (t *Table) setAssigned(c *conn, a Assigned) {
 	}
 	d := *c.Description // others may hold the old one
 	d.Assigned = a
-	c.Description, t.dirty = &d, true
+	c.Description = &d
+	t.touch(c)
 }
 
 // adopt takes an address that DHCP has brought over to a connection that stays

@@ -74,10 +74,10 @@ func (w *world) step(ev Event) {
 			case ToMachine:
 				w.commands = append(w.commands, a)
 			case Policies:
-				w.policies = a.List
+				w.policies = a.Apply(slices.Clone(w.policies))
 			case Routes:
-				w.checkRoutes(a.List)
-				w.routes = a.List
+				w.routes = a.Apply(slices.Clone(w.routes))
+				w.checkRoutes(w.routes)
 			case Reply:
 				w.replies = append(w.replies, a)
 			case Updown:
@@ -125,6 +125,7 @@ func (w *world) checkRoutes(list []KernelRoute) {
 func (w *world) check() {
 	w.t.Helper()
 	w.checkScratch()
+	w.checkIndex()
 	byName := map[string]*conn{}
 	for _, c := range w.table.conns {
 		byName[c.key().owner()] = c

@@ -1,6 +1,7 @@
 package ipsec
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 )
@@ -33,6 +34,19 @@ func (s Selector) Contains(f Flow) bool {
 	return s.Src.Contains(f.Src) && s.Dst.Contains(f.Dst) &&
 		(s.Proto == 0 || s.Proto == f.Proto) &&
 		(s.SrcPorts.Any() && s.DstPorts.Any() || !f.Fragment && s.SrcPorts.Contains(f.SrcPort) && s.DstPorts.Contains(f.DstPort))
+}
+
+// Compare orders selectors by source, destination, protocol and ports; only equal
+// ones are neither before nor after each other.
+func (s Selector) Compare(t Selector) int {
+	return cmp.Or(
+		comparePrefixes(s.Src, t.Src), comparePrefixes(s.Dst, t.Dst), cmp.Compare(s.Proto, t.Proto),
+		cmp.Compare(s.SrcPorts.Lo, t.SrcPorts.Lo), cmp.Compare(s.SrcPorts.Hi, t.SrcPorts.Hi),
+		cmp.Compare(s.DstPorts.Lo, t.DstPorts.Lo), cmp.Compare(s.DstPorts.Hi, t.DstPorts.Hi))
+}
+
+func comparePrefixes(p, q netip.Prefix) int {
+	return cmp.Or(p.Addr().Compare(q.Addr()), cmp.Compare(p.Bits(), q.Bits()))
 }
 
 // String is like 10.1.0.0/24:80 -> 10.2.0.0/24 proto 6.

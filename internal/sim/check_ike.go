@@ -61,18 +61,26 @@ func (w *World) sameIKE(name string, a, b *ikeEnd) {
 
 // holder is I2: the other end exists, and is who it is taken for.
 func (w *World) holder(n *Node, name string, spiI, spiR uint64, up ike.IKEUp) {
-	for _, x := range w.nodes {
-		if x != n && x.partner(spiI, spiR) {
-			if !x.is(up.RemoteID) {
-				w.breach("I2", "%s takes %s for %s", name, x.Name, up.RemoteID)
-			}
-			return
+	if x := w.holderOf(n, spiI, spiR); x != nil {
+		if !x.is(up.RemoteID) {
+			w.breach("I2", "%s takes %s for %s", name, x.Name, up.RemoteID)
 		}
+		return
 	}
 	// The initiator of a rekeying makes its end when it has the answer.
 	if up.Rekeyed == 0 && !w.disturbed() {
 		w.breach("I2", "%s is established with nobody", name)
 	}
+}
+
+// holderOf returns the node that has the other end of an IKE SA of n, or nil.
+func (w *World) holderOf(n *Node, spiI, spiR uint64) *Node {
+	for _, spi := range []uint64{spiI, spiR} {
+		if x := w.holders[spi]; x != nil && x != n && x.partner(spiI, spiR) {
+			return x
+		}
+	}
+	return nil
 }
 
 // partner reports whether the node has an end of an IKE SA.

@@ -147,13 +147,13 @@ func (t *Trace) install(n *Node, s ipsec.SA) {
 }
 
 // policies records the SPD where it has changed.
-func (t *Trace) policies(n *Node, list []ipsec.Policy) {
+func (t *Trace) policies(n *Node) {
 	if t.Quiet {
-		t.sign(fmt.Sprint(n.Name, t.world.Elapsed(), len(list)), nil)
+		t.sign(fmt.Sprint(n.Name, t.world.Elapsed(), n.Plane.spd.size), nil)
 		return
 	}
 	var words []string
-	for _, p := range list {
+	for _, p := range n.Plane.spd.all() {
 		what := p.Action.String()
 		if p.Action == ipsec.Protect {
 			what = t.world.nameOfSA(p.Bundle[len(p.Bundle)-1])

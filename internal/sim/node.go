@@ -55,6 +55,7 @@ type Node struct {
 	tunnels map[string]*Tunnel     // it is an end of, by name
 	flows   map[ipsec.Flow]*Tunnel // by what Tunnel.flowOf gives for this end
 	bySPI   map[uint64]*hosted     // machines by our SPI
+	serials map[uint32]*hosted     // machines by serial
 	stepped []*hosted              // whose deadlines may have changed
 
 	newest map[string]uint32 // serial of the last Child SA of a connection
@@ -81,7 +82,7 @@ type hosted struct {
 // Restart.
 func (w *World) Add(name, addr string, engine func(*Node) Engine) *Node {
 	at := netip.MustParseAddr(addr)
-	n := &Node{Name: name, Addr: at, first: at, world: w, Keys: newKeys(w.chance.reader("keys", name)), makeEngine: engine, newest: map[string]uint32{}, tunnels: map[string]*Tunnel{}, flows: map[ipsec.Flow]*Tunnel{}, bySPI: map[uint64]*hosted{}, ended: map[ipsec.SAID]time.Time{}}
+	n := &Node{Name: name, Addr: at, first: at, world: w, Keys: newKeys(w.chance.reader("keys", name)), makeEngine: engine, newest: map[string]uint32{}, tunnels: map[string]*Tunnel{}, flows: map[ipsec.Flow]*Tunnel{}, bySPI: map[uint64]*hosted{}, serials: map[uint32]*hosted{}, ended: map[ipsec.SAID]time.Time{}}
 	n.Plane = newPlane(n)
 	n.Table = connection.NewTable()
 	n.engine = engine(n)
@@ -166,12 +167,20 @@ func (n *Node) listenSoon() {
 }
 
 func (n *Node) plane(e ipsec.Event) {
-	if a, ok := e.(ipsec.Acquire); ok {
-		n.world.Trace.add(n.Name, fmt.Sprintf("acquire for %s: %s", a.Owner, a.Flow))
-		n.tell(connection.Acquire{Owner: a.Owner, Flow: a.Flow})
+	var id ipsec.SAID
+	switch e := e.(type) {
+	case ipsec.Acquire:
+		n.world.Trace.add(n.Name, fmt.Sprintf("acquire for %s: %s", e.Owner, e.Flow))
+		n.tell(connection.Acquire{Owner: e.Owner, Flow: e.Flow})
 		return
+	case ipsec.Expire:
+		id = e.ID
+	case ipsec.FirstUse:
+		id = e.ID
+	case ipsec.PeerMoved:
+		id = e.ID
 	}
-	for _, h := range slices.Clone(n.machines) {
+	if h := n.hosted(n.Table.Carrier(id)); h != nil {
 		n.step(h, ike.Plane{Event: e})
 	}
 }
@@ -208,10 +217,10 @@ func (n *Node) doTable(a connection.Action) {
 			}
 		})
 	case connection.Policies:
-		if err := n.Plane.SetPolicies(context.Background(), a.List); err != nil {
+		if err := n.Plane.changePolicies(a); err != nil {
 			n.world.breach("I4", "%s: %v", n.Name, err)
 		}
-		n.world.Trace.policies(n, a.List)
+		n.world.Trace.policies(n)
 	case connection.Lookup:
 		n.question(a)
 	case connection.CheckUse:
@@ -240,9 +249,22 @@ func (n *Node) host(m ike.Machine) *hosted {
 	h := &hosted{Machine: m}
 	i, _ := slices.BinarySearchFunc(n.machines, m.Serial(), bySerial)
 	n.machines = slices.Insert(n.machines, i, h)
-	n.bySPI[ourSPI(m)] = h
+	n.bySPI[ourSPI(m)], n.serials[m.Serial()] = h, h
+	n.world.holders[ourSPI(m)] = n
 	n.stepped = append(n.stepped, h)
 	return h
+}
+
+// unhost forgets a machine.
+func (n *Node) unhost(h *hosted) {
+	if i, ok := slices.BinarySearchFunc(n.machines, h.Serial(), bySerial); ok {
+		n.machines = slices.Delete(n.machines, i, i+1)
+	}
+	delete(n.bySPI, ourSPI(h))
+	delete(n.serials, h.Serial())
+	if n.world.holders[ourSPI(h)] == n {
+		delete(n.world.holders, ourSPI(h))
+	}
 }
 
 func bySerial(h *hosted, serial uint32) int { return cmp.Compare(h.Serial(), serial) }
@@ -256,12 +278,7 @@ func ourSPI(m ike.Machine) uint64 {
 	return r
 }
 
-func (n *Node) hosted(serial uint32) *hosted {
-	if i, ok := slices.BinarySearchFunc(n.machines, serial, bySerial); ok {
-		return n.machines[i]
-	}
-	return nil
-}
+func (n *Node) hosted(serial uint32) *hosted { return n.serials[serial] }
 
 // received is a datagram from the network.
 func (n *Node) received(local, remote netip.AddrPort, msg []byte) {
@@ -348,8 +365,7 @@ func (n *Node) doOne(h *hosted, a ike.Action) {
 		n.host(a.Machine)
 	case ike.Done:
 		if h != nil {
-			n.machines = slices.DeleteFunc(n.machines, func(x *hosted) bool { return x == h })
-			delete(n.bySPI, ourSPI(h))
+			n.unhost(h)
 		}
 	case ike.Report:
 		n.report(h, a)

@@ -7,7 +7,6 @@ import (
 	"crypto/rand"
 	"crypto/rsa"
 	"net/netip"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -373,9 +372,8 @@ func TestB35IPv6(t *testing.T) {
 		{n[0].Addr, "2001:db8:c::1", 6, ipsec.Trap},
 	} {
 		p := ipsec.Flow{Src: c.src, Dst: netip.MustParseAddr(c.dst), Proto: c.proto}
-		i := slices.IndexFunc(n[0].Plane.spd, func(x ipsec.Policy) bool { return x.Selector.Contains(p) })
-		if i < 0 || n[0].Plane.spd[i].Action != c.want {
-			t.Errorf("%s: %+v, want %s", p, n[0].Plane.spd[max(i, 0)], c.want)
+		if x, ok := n[0].Plane.spd.find(p); !ok || x.Action != c.want {
+			t.Errorf("%s: %+v, want %s", p, x, c.want)
 		}
 	}
 }

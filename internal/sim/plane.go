@@ -13,6 +13,7 @@ import (
 	"sync"
 	"time"
 
+	"cygnet/internal/connection"
 	"cygnet/internal/ipsec"
 	"cygnet/internal/suite"
 )
@@ -36,7 +37,7 @@ type Plane struct {
 	node   *Node
 	rand   io.Reader
 	sas    map[ipsec.SAID]*sa
-	spd    []ipsec.Policy // most specific first
+	spd    spd
 	held   []held
 	asked  map[string]bool // owner and flow of acquires since the policy last changed
 	events chan ipsec.Event
@@ -162,38 +163,54 @@ func (p *Plane) SetPolicies(_ context.Context, want []ipsec.Policy) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, pol := range want {
-		if !pol.Selector.Src.IsValid() || !pol.Selector.Dst.IsValid() || pol.Action == ipsec.Protect && len(pol.Bundle) == 0 {
-			return fmt.Errorf("policy %s of %q is incomplete", pol.Selector, pol.Owner)
+		if err := checkPolicy(pol); err != nil {
+			return err
 		}
 	}
-	p.spd = slices.Clone(want)
-	specific := func(a, b ipsec.Policy) int { return cmp.Compare(rank(b.Selector), rank(a.Selector)) }
-	if !slices.IsSortedFunc(p.spd, specific) {
-		slices.SortStableFunc(p.spd, specific)
+	p.spd = spd{}
+	for _, pol := range want {
+		p.spd.set(pol)
 	}
+	p.resubmit()
+	return nil
+}
+
+// checkPolicy refuses what no data plane could do.
+func checkPolicy(pol ipsec.Policy) error {
+	if !pol.Selector.Src.IsValid() || !pol.Selector.Dst.IsValid() || pol.Action == ipsec.Protect && len(pol.Bundle) == 0 {
+		return fmt.Errorf("policy %s of %q is incomplete", pol.Selector, pol.Owner)
+	}
+	return nil
+}
+
+// changePolicies does what SetPolicies would do with the list of policies after a
+// change of it.
+func (p *Plane) changePolicies(c connection.Policies) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, pol := range c.Set {
+		if err := checkPolicy(pol); err != nil {
+			return err
+		}
+	}
+	for _, sel := range c.Gone {
+		p.spd.remove(sel)
+	}
+	for _, pol := range c.Set {
+		p.spd.set(pol)
+	}
+	p.resubmit()
+	return nil
+}
+
+// resubmit lets packets that were held try again.
+func (p *Plane) resubmit() {
 	clear(p.asked)
 	again := p.held
 	p.held = nil
 	for _, h := range again {
 		p.submit(h.flow, h.number)
 	}
-	return nil
-}
-
-// rank orders selectors: the longer source first, then the longer destination,
-// then protocol and ports (freeswan.md 5.4).
-func rank(s ipsec.Selector) int {
-	r := (s.Src.Bits()*256 + s.Dst.Bits()) * 8
-	if s.Proto != 0 {
-		r += 4
-	}
-	if !s.SrcPorts.Any() {
-		r++
-	}
-	if !s.DstPorts.Any() {
-		r++
-	}
-	return r
 }
 
 // Usage implements ipsec.Backend.
@@ -224,7 +241,7 @@ func (p *Plane) Close() error {
 // Policies implements ipsec.Inspector.
 func (p *Plane) Policies() []ipsec.PolicyStatus {
 	var all []ipsec.PolicyStatus
-	for _, pol := range p.spd {
+	for _, pol := range p.spd.ranked() {
 		all = append(all, ipsec.PolicyStatus{Policy: pol})
 	}
 	return all
@@ -296,12 +313,11 @@ func (p *Plane) submit(f ipsec.Flow, number uint64) {
 		p.drop("asleep")
 		return
 	}
-	i := slices.IndexFunc(p.spd, func(pol ipsec.Policy) bool { return pol.Selector.Contains(f) })
-	if i < 0 {
+	pol, ok := p.spd.find(f)
+	if !ok {
 		p.drop("no_eroute")
 		return
 	}
-	pol := p.spd[i]
 	p.node.world.carries(p.node, f, pol.Action == ipsec.Protect)
 	switch pol.Action {
 	case ipsec.Protect:
@@ -424,8 +440,7 @@ func (p *Plane) deliver(pkt Packet) {
 
 // receiveClear takes a packet in the clear unless a policy wants it protected.
 func (p *Plane) receiveClear(pkt Packet) {
-	i := slices.IndexFunc(p.spd, func(pol ipsec.Policy) bool { return pol.Selector.Reverse().Contains(pkt.Flow) })
-	if i >= 0 && p.spd[i].Action != ipsec.Pass && !p.spd[i].ClearIn {
+	if pol, ok := p.spd.find(reverse(pkt.Flow)); ok && pol.Action != ipsec.Pass && !pol.ClearIn {
 		p.drop("clear")
 		return
 	}

@@ -114,7 +114,7 @@ func TestPlaneChecksSelectors(t *testing.T) {
 
 func TestPlaneHoldsAndAsksOnce(t *testing.T) {
 	w, west, east, out, _ := manual(t)
-	pol := west.Plane.spd[0]
+	pol := west.Plane.spd.all()[0]
 	trap := pol
 	trap.Action, trap.Bundle = ipsec.Trap, nil
 	if err := west.Plane.SetPolicies(ctx, []ipsec.Policy{trap}); err != nil {
@@ -144,7 +144,7 @@ func TestPlaneLifetime(t *testing.T) {
 	out.Life = ipsec.Lifetime{SoftPackets: 2, HardPackets: 4, HardTime: time.Minute}
 	add(t, w, west, out)
 	add(t, w, east, in)
-	pol := west.Plane.spd[0]
+	pol := west.Plane.spd.all()[0]
 	pol.Bundle = []ipsec.SAID{out.ID}
 	if err := west.Plane.SetPolicies(ctx, []ipsec.Policy{pol}); err != nil {
 		t.Fatal(err)

@@ -88,7 +88,7 @@ func (w *World) quietNode(n *Node, wanted []*Tunnel) {
 			continue
 		}
 		standing++
-		if i, r := h.SPIs(); !w.known(n, i, r) {
+		if i, r := h.SPIs(); w.holderOf(n, i, r) == nil {
 			w.breach("I8", "%s #%d is an IKE SA that its peer does not have", n.Name, h.Serial())
 		}
 	}
@@ -108,16 +108,6 @@ func (n *Node) ending(id ipsec.SAID) bool {
 // maxLinger is how long a machine may stay after it has reported its end, to
 // answer a peer that missed its last word.
 const maxLinger = 3 * time.Minute
-
-// known reports whether another node has the same IKE SA.
-func (w *World) known(n *Node, i, r uint64) bool {
-	for _, x := range w.nodes {
-		if x != n && x.partner(i, r) {
-			return true
-		}
-	}
-	return false
-}
 
 // alive reports whether both ends have the SA installed.
 func (e *ends) alive() bool {

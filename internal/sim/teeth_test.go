@@ -163,7 +163,7 @@ func TestRulesFindPlantedBugs(t *testing.T) {
 // The rules about packets find what a data plane does wrong.
 func TestRulesFindPlantedBugsOfPlanes(t *testing.T) {
 	trap := func(t *testing.T, n *Node, a ipsec.Action) {
-		p := n.Plane.spd[0]
+		p := n.Plane.spd.all()[0]
 		p.Action, p.Bundle = a, nil
 		if err := n.Plane.SetPolicies(ctx, []ipsec.Policy{p}); err != nil {
 			t.Fatal(err)

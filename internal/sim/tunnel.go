@@ -152,15 +152,17 @@ func (n *Node) Crash() {
 	n.Down = true
 	n.world.disturb()
 	n.world.Stats.Crashes++
-	n.machines, n.todo, n.stepped = nil, nil, nil
-	clear(n.bySPI)
+	for _, h := range slices.Clone(n.machines) {
+		n.unhost(h)
+	}
+	n.todo, n.stepped = nil, nil
 	n.Table = connection.NewTable()
 	n.tableAt = time.Time{}
 	for _, s := range n.Plane.sorted() {
 		n.world.removed(n, s.ID)
 	}
 	clear(n.Plane.sas)
-	n.Plane.spd = nil
+	n.Plane.spd = spd{}
 	n.policies = ""
 }
 
@@ -275,8 +277,18 @@ func (w *World) Carries(t *Tunnel) error {
 }
 
 // Secured reports whether both ends of t use an SA for it.
-func (t *Tunnel) Secured() bool { return t.A.secures(t.ConnA.Name) && t.B.secures(t.ConnB.Name) }
+func (t *Tunnel) Secured() bool {
+	return t.A.secures(t.ConnA.Name) && t.B.secures(t.ConnB.Name)
+}
 
+// secures reports whether a connection protects what its tunnel is for or, where it
+// is narrower, anything else.
 func (n *Node) secures(owner string) bool {
-	return slices.ContainsFunc(n.Plane.spd, func(p ipsec.Policy) bool { return p.Action == ipsec.Protect && p.Owner == owner })
+	is := func(p ipsec.Policy) bool { return p.Action == ipsec.Protect && p.Owner == owner }
+	if t := n.tunnels[owner]; t != nil {
+		if p, ok := n.Plane.spd.find(t.flowOf(n)); ok && is(p) {
+			return true
+		}
+	}
+	return slices.ContainsFunc(n.Plane.spd.all(), is)
 }

@@ -66,6 +66,7 @@ type World struct {
 	chance  *chance
 	nodes   []*Node // in the order of their making
 	byAddr  map[netip.Addr]*Node
+	holders map[uint64]*Node // of IKE SAs, by the SPI they have chosen
 	tunnels []*Tunnel
 	nats    []*NAT
 	ledger  ledger
@@ -78,7 +79,7 @@ type World struct {
 
 // New returns an empty World whose chance is decided by seed.
 func New(seed uint64) *World {
-	w := &World{now: Start, chance: newChance(seed), byAddr: map[netip.Addr]*Node{}, ledger: newLedger(), tap: newTap(), traffic: newTraffic()}
+	w := &World{now: Start, chance: newChance(seed), byAddr: map[netip.Addr]*Node{}, holders: map[uint64]*Node{}, ledger: newLedger(), tap: newTap(), traffic: newTraffic()}
 	w.Trace = &Trace{world: w}
 	w.Net = newNetwork(w)
 	w.DNS = &DNS{world: w}
