@@ -146,6 +146,7 @@ func (t *Table) failed(e Reported, c *conn, f ike.Failed) {
 		t.ikeGone(sa, f.Why)
 	case c != nil && c.joined == sa:
 		t.attemptFailed(c, f.Why)
+		t.endVain(sa)
 	}
 }
 

@@ -142,6 +142,9 @@ func (sa *ikeSA) fits(c *conn) bool {
 	remote := d.Remote.ID
 	if sa.up != nil {
 		remote = sa.up.RemoteID
+		if c.Asks() && len(sa.up.Virtual) == 0 {
+			return false // an address inside comes with the IKE SA (RFC 7296, 2.19); the peer began this one
+		}
 	}
 	return sa.peer == c.Remote.Addr && // first, because it decides nearly always
 		sa.sharesStrangers(c) && d.Version == c.Version && d.Local.Addr == c.Local.Addr &&

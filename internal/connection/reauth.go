@@ -39,6 +39,14 @@ func (t *Table) renew(sa *ikeSA, gateway netip.Addr) {
 	t.do(StartIKE{Conn: first.Conn, Gateway: gateway})
 }
 
+// endVain ends an IKE SA that was to take the place of another and brings nothing:
+// as long as it stands there would be no second attempt.
+func (t *Table) endVain(sa *ikeSA) {
+	if sa.reauths != 0 && sa.up != nil && !sa.doomed && len(sa.waiting) == 0 && len(t.ridersOf(sa)) == 0 {
+		t.endIKE(sa)
+	}
+}
+
 // reauthenticated is called before a Child SA of c is taken into use. What c had
 // on the IKE SA that its own takes the place of is replaced by it; with the last
 // of them that IKE SA goes.

@@ -76,6 +76,27 @@ func TestReauthenticationFails(t *testing.T) {
 	}
 }
 
+// An IKE SA whose Child SA is refused goes again: as long as it stood there would
+// be no second attempt.
+func TestReauthenticationRefused(t *testing.T) {
+	w := newWorld(t)
+	w.add(describe("a", "10.1.0.0/24", "10.2.0.0/24"))
+	old, _ := w.up("a")
+	a := w.conn("a")
+	w.report(old, ike.Report{Conn: a.Conn, Serial: old, Fact: ike.ReauthDue{}})
+	n := w.ikes[len(w.ikes)-1]
+	w.ikeUp(n, a.Conn)
+	w.report(n, ike.Report{Conn: a.Conn, Serial: n, Fact: ike.Failed{Child: true, Why: noAnswer}})
+	if last := w.commands[len(w.commands)-1]; last != (ToMachine{n, ike.Delete{}}) {
+		t.Errorf("told: %+v", last)
+	}
+	w.gone(n, a.Conn, ike.IKEDown{})
+	w.report(old, ike.Report{Conn: a.Conn, Serial: old, Fact: ike.ReauthDue{}})
+	if len(w.starts) != 3 {
+		t.Errorf("%d starts", len(w.starts))
+	}
+}
+
 // If the old IKE SA is rekeyed meanwhile, its successor is the one that goes.
 func TestReauthenticateRekeyed(t *testing.T) {
 	w := newWorld(t)

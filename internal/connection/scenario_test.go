@@ -630,6 +630,29 @@ func TestUniqueIDs(t *testing.T) {
 	}
 }
 
+// A peer that begins two IKE SAs at once, for connections that do not share one,
+// says INITIAL_CONTACT in both: neither ends the other.
+func TestContactOfTwoAtOnce(t *testing.T) {
+	w := newWorld(t)
+	w.add(road(func(d *Description) { d.Unique = config.UniqueReplace }))
+	from := netip.MustParseAddrPort("203.0.113.7:500")
+	call := func(serial uint32, began time.Time) {
+		c := w.table.Instantiate(w.conn("road").Conn, from, ike.ID{Kind: ike.IDFQDN, Data: "road"})
+		w.ikeUp(serial, c, func(u *ike.IKEUp) { u.Remote, u.InitialContact, u.Began = from, true, began })
+		w.childUp(serial, c, byPeer)
+		w.pass(time.Second)
+	}
+	began := w.now
+	w.pass(time.Second)
+	call(10, began)
+	call(11, began)
+	w.pass(supersedeDelay)
+	w.wantTold("#10 Probe")
+	call(12, w.now) // and now it has started anew
+	w.pass(supersedeDelay)
+	w.wantTold("#10 Delete", "#11 Delete")
+}
+
 // A stranger whom the DNS calls by the name of a configured peer ends nothing of
 // that peer's, and is not turned away for its sake.
 func TestUniqueNotForStrangers(t *testing.T) {

@@ -70,10 +70,14 @@ func named(up *ike.IKEUp) bool {
 	return up.RemoteID.Kind != ike.IDNone && up.RemoteID.Kind != ike.IDNULL
 }
 
-// crossing reports whether old is ours and began together with sa, when the
-// peer could not know of it yet.
+// crossing reports whether the peer could not know of old yet when it said that
+// it has no other: old is ours and began together with sa; or the peer began both
+// itself, for connections that do not share an IKE SA, and old was not up yet.
 func (t *Table) crossing(old, sa *ikeSA) bool {
-	return old.ours && !sa.ours && t.now.Sub(old.first) < contactGrace
+	if old.ours {
+		return !sa.ours && t.now.Sub(old.first) < contactGrace
+	}
+	return !sa.ours && sa.up.Began.Before(old.first) && !sa.up.Began.IsZero()
 }
 
 // movedFrom reports whether the peer of sa calls from another place than that

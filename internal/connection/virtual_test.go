@@ -45,6 +45,18 @@ func (w *world) action(src, dst string) string {
 	return ""
 }
 
+// An IKE SA that the peer has begun brings no address inside, whatever connection
+// it is taken for: what needs one makes an IKE SA of its own.
+func TestVirtualNeedsItsOwnIKE(t *testing.T) {
+	w := newWorld(t)
+	w.add(describe("c", "", "10.2.0.0/16", asking))
+	w.ikeUp(10, w.conn("c").Conn)
+	w.step(Up{Name: "c"})
+	if len(w.starts) != 1 {
+		t.Errorf("%d IKE SAs were started; told %v", len(w.starts), w.commands)
+	}
+}
+
 func TestVirtualAddressOfOurs(t *testing.T) {
 	w := newWorld(t)
 	w.add(describe("c", "", "10.2.0.0/16", asking))

@@ -141,6 +141,9 @@ var notifyNames = map[uint16]string{
 	NotifyFragmentationSupported: "IKEV2_FRAGMENTATION_SUPPORTED", NotifySignatureHashAlgorithms: "SIGNATURE_HASH_ALGORITHMS",
 	NotifyUsePPK: "USE_PPK", NotifyPPKIdentity: "PPK_IDENTITY", NotifyNoPPKAuth: "NO_PPK_AUTH",
 	NotifyIntermediateSupported: "INTERMEDIATE_EXCHANGE_SUPPORTED", NotifyAdditionalKeyExchange: "ADDITIONAL_KEY_EXCHANGE",
+	NotifyAuthLifetime: "AUTH_LIFETIME", NotifyRedirectedFrom: "REDIRECTED_FROM", NotifyEAPOnly: "EAP_ONLY_AUTHENTICATION",
+	NotifyTicketLTOpaque: "TICKET_LT_OPAQUE", NotifyTicketRequest: "TICKET_REQUEST", NotifyTicketAck: "TICKET_ACK",
+	NotifyTicketNack: "TICKET_NACK", NotifyTicketOpaque: "TICKET_OPAQUE", NotifyQCDToken: "QCD_TOKEN",
 }
 
 var notifyNamesV1 = map[uint16]string{

@@ -37,12 +37,13 @@ type IKEUp struct {
 	Local, Remote     netip.AddrPort
 	LocalID, RemoteID ID
 	Suite             string
-	Encap             bool   // the path has a NAT, or one side asked for encapsulation
-	Rekeyed           uint32 // serial of the IKE SA that this one replaces; 0: new peer contact
-	MOBIKE            bool   // who began may change its address (RFC 4555)
-	InitialContact    bool   // the peer said that it holds nothing else with us
-	State             string // IKEv1: the state that was reached, STATE_MAIN_I4 or STATE_MAIN_R3
-	Proof             Proof  // of a stranger
+	Encap             bool      // the path has a NAT, or one side asked for encapsulation
+	Rekeyed           uint32    // serial of the IKE SA that this one replaces; 0: new peer contact
+	MOBIKE            bool      // who began may change its address (RFC 4555)
+	InitialContact    bool      // the peer said that it holds nothing else with us
+	Began             time.Time // when the peer's first message came; zero: we began, or it replaces another
+	State             string    // IKEv1: the state that was reached, STATE_MAIN_I4 or STATE_MAIN_R3
+	Proof             Proof     // of a stranger
 
 	// What the Configuration payload has settled; empty without one. Virtual are
 	// the addresses inside of the end that asked, which is Conn.RequestIP's.

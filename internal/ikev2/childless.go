@@ -10,14 +10,26 @@ import (
 // of IKE_AUTH. What we win as initiator is that the first Child SA, made by
 // CREATE_CHILD_SA, has a key exchange of its own.
 
+// childlessLen is the length of CHILDLESS_IKEV2_SUPPORTED, in octets.
+const childlessLen = 8
+
 // childlessNotify is the responder's word in IKE_SA_INIT, if it takes them and
 // the answer stays as short as the request.
 func (s *step) childlessNotify(c *ike.Conn, room int) []wire.Payload {
-	const length = 8
-	if s.hs.childless = c.Childless != ike.ChildlessNever && room >= length; !s.hs.childless {
+	if s.hs.childless = c.Childless != ike.ChildlessNever && room >= childlessLen; !s.hs.childless {
 		return nil
 	}
 	return []wire.Payload{wire.NewNotify(ike.NotifyChildlessSupported, nil)}
+}
+
+// childlessRoom is how much longer than others the nonce of an initiator is that
+// would begin without a Child SA: no answer to an unproven address is longer than
+// the request, and the responder needs room for its word.
+func (s *step) childlessRoom() int {
+	if c := s.conn.Childless; c == ike.ChildlessPrefer || c == ike.ChildlessForce {
+		return childlessLen
+	}
+	return 0
 }
 
 // goChildless settles for an initiator whether IKE_AUTH asks for a Child SA. An

@@ -47,6 +47,20 @@ func TestChildless(t *testing.T) {
 	}
 }
 
+// The responder's word has room in the answer, also where the request is as short
+// as the answer would be (I13).
+func TestChildlessHasRoom(t *testing.T) {
+	p := newPair(t, 93)
+	for _, n := range []*node{p.west, p.east} {
+		n.conns[0].IKE = n.conns[0].IKE[:1]
+		n.conns[0].Childless = ike.ChildlessForce
+	}
+	p.up()
+	if request, answer := len(p.sent[0].Msg), len(p.sent[1].Msg); answer > request {
+		t.Errorf("%d octets answer %d", answer, request)
+	}
+}
+
 // Who leaves the Child SA out although we have not said that it may is in error
 // (V2S-44).
 func TestAdv_V2S_44_ChildlessNotAgreed(t *testing.T) {

@@ -130,6 +130,12 @@ func wanted(cp wire.CP) (want []netip.Addr) {
 	return want
 }
 
+// asksAddress reports whether the peer asks for an address inside.
+func asksAddress(ps wire.Payloads) bool {
+	cp, ok := ps.CP()
+	return ok && cp.Kind == wire.CFGRequest && len(wanted(cp)) > 0
+}
+
 // configure answers the peer's request in IKE_AUTH, if the connection gives
 // addresses. Without one there is no Child SA, but the IKE SA stays.
 func (s *step) configure(ps wire.Payloads) ([]wire.Payload, *no) {

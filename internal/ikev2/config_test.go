@@ -33,6 +33,28 @@ func warrior(t *testing.T, want ...string) (*pair, *Addresses) {
 	return p, pool
 }
 
+// Of two connections of the same ends, one with a pool, a caller means the one
+// with it if it asks for an address, and the other if it does not: whichever is
+// first in the list.
+func TestConfigurationChooses(t *testing.T) {
+	for _, asks := range []bool{false, true} {
+		p, _ := warrior(t, "0.0.0.0")
+		plain := *p.east.conns[0]
+		plain.Name, plain.FromPool = "plain", false
+		plain.Remote.TS = p.west.conns[0].Local.TS
+		p.east.conns = []*ike.Conn{p.east.conns[0], &plain}
+		if asks {
+			slices.Reverse(p.east.conns)
+		} else {
+			p.west.conns[0].RequestIP = nil
+		}
+		_, e := p.up()
+		if e.conn.FromPool != asks {
+			t.Errorf("asks: %v, but the connection is %q", asks, e.conn.Name)
+		}
+	}
+}
+
 // west asks for addresses and name servers and gets them, and its Child SA is
 // of these addresses; so are later ones, after the IKE SA was rekeyed as well.
 func TestConfiguration(t *testing.T) {

@@ -248,7 +248,7 @@ func (s *step) authRequest(in inbound) {
 	}
 	method := methods[0]
 	peer := identityOf(idi.ID, method)
-	c, why := s.caller(peer, want, methods...)
+	c, why := s.caller(peer, want, asksAddress(in.Payloads), methods...)
 	if c == nil {
 		s.refuseUnknown(in, auth, idi, why)
 		return
@@ -291,8 +291,10 @@ func (s *step) checkInitiator(in inbound, idi wire.IDi, auth wire.AUTH) {
 }
 
 // caller finds the connection of a peer by the identities and the method, and
-// by the algorithms that IKE_SA_INIT has fixed.
-func (s *step) caller(peer, want ike.ID, methods ...ike.AuthMethod) (*ike.Conn, *ike.Failure) {
+// by the algorithms that IKE_SA_INIT has fixed. Of several it takes one that gives
+// an address inside to who asks for it, and to nobody else, if there is one.
+func (s *step) caller(peer, want ike.ID, asks bool, methods ...ike.AuthMethod) (*ike.Conn, *ike.Failure) {
+	var second *ike.Conn
 	why := &ike.Failure{Reason: ike.ReasonAuth, Why: fmt.Sprintf("no suitable connection for peer '%s'", peer), Theirs: peer.String()}
 	why.Detail = s.identities(peer)
 	if want.Kind != ike.IDNone {
@@ -307,11 +309,16 @@ func (s *step) caller(peer, want ike.ID, methods ...ike.AuthMethod) (*ike.Conn, 
 		case !s.allowed(c):
 			why.Reason = ike.ReasonProposal
 			why.Why = fmt.Sprintf("connection %q of peer '%s' does not allow %s", c.Name, peer, s.chosen)
-		default:
+		case c.FromPool == asks && len(c.RequestIP) == 0:
 			return c, nil
+		case second == nil:
+			second = c
 		}
 	}
-	return nil, why
+	if second != nil {
+		why = nil
+	}
+	return second, why
 }
 
 // identities is whom we expect at the peer's address, beside who called.

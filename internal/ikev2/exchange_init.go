@@ -40,7 +40,8 @@ type handshake struct {
 	offer     *offer       // of the first Child SA
 
 	// Responder.
-	ask inbound // the IKE_AUTH request
+	came time.Time // when the first message did
+	ask  inbound   // the IKE_AUTH request
 }
 
 // initiate begins. The initiator's part of the exchange, RFC 7296 section 1.2:
@@ -57,7 +58,7 @@ func (s *step) initiate(ev ike.Initiate) {
 		s.fail(&ike.Failure{Reason: ike.ReasonProposal, Why: "the connection has no IKE proposal"})
 		return
 	}
-	s.hs.ni = s.random(nonceLen)
+	s.hs.ni = s.random(nonceLen + s.childlessRoom())
 	s.hs.nat = s.natNotifies(0)
 	if !s.startResume() {
 		s.begin()
@@ -344,7 +345,7 @@ func newResponder(cfg *Config, g *greeting) *SA {
 // answerInit computes the responder's half and answers.
 func (s *step) answerInit(g *greeting, giveUp time.Time) {
 	s.win.take(ike.Received{Local: g.in.local, Remote: g.in.remote, Msg: g.in.msg}, ike.SAInit)
-	s.giveUp = giveUp
+	s.giveUp, s.hs.came = giveUp, s.now
 	s.startJob(ike.AnswerKey{KE: g.chosen.KE, Peer: clone(g.ke.Data)}, func(s *step, result any, err error) {
 		if err != nil {
 			s.fail(&ike.Failure{Reason: ike.ReasonProtocol, Why: "the peer's key exchange: " + err.Error()})

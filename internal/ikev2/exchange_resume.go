@@ -229,7 +229,7 @@ func (g *Gate) resume(now time.Time, in inbound, digest [sha256.Size]byte, src n
 	s := newSA(g.cfg, c, in.local, in.remote)
 	s.spiI, s.spiR = in.SPIi, s.newSPI()
 	s.chosen, s.localID, s.state = chosen, old.localID, stateInitR
-	s.hs = &handshake{ni: clone(nonce.Data), nr: s.random(nonceLen), request: in.msg, redirectable: redirectable(in.Payloads)}
+	s.hs = &handshake{came: now, ni: clone(nonce.Data), nr: s.random(nonceLen), request: in.msg, redirectable: redirectable(in.Payloads)}
 	s.hs.resume = &resumption{peerID: old.peerID, auth: authClock{end: old.authEnd}, d: old.d, session: &old}
 	st := &step{SA: s, now: now, out: out}
 	st.answerResume(in)

@@ -133,6 +133,25 @@ func TestResumeNot(t *testing.T) {
 }
 
 // A ticket is its user's: it opens no connection that is for another user now.
+func TestNoResumptionWhenReauthIsDue(t *testing.T) {
+	p := newPair(t, 107)
+	resuming(p)
+	for _, n := range []*node{p.west, p.east} {
+		n.conns[0].Reauth, n.conns[0].IKELife, n.conns[0].RekeyMargin = true, time.Hour, 10*time.Minute
+	}
+	w, _ := p.up()
+	p.pass(w.auth.at.Sub(p.now) + time.Second)
+	if len(facts[ike.ReauthDue](p.west)) == 0 {
+		t.Fatal("reauthentication is not due")
+	}
+	p.sent = nil
+	p.west.initiate()
+	p.settle()
+	if got := p.exchanges(); len(got) == 0 || got[0] != ike.SAInit {
+		t.Errorf("exchanges %v", got)
+	}
+}
+
 func TestResumeOfAnotherUser(t *testing.T) {
 	p := newPair(t, 110)
 	useEAP(p, pkitest.Root(t, pkitest.Spec{Subject: "CN=Root"}), ike.AuthEAPMSCHAPv2)

@@ -12,6 +12,10 @@ import (
 // replaces.
 func (s *step) up(rekeyed uint32, initialContact bool) {
 	s.state = stateUp
+	var began time.Time
+	if s.hs != nil {
+		began = s.hs.came
+	}
 	s.hs, s.openerBefore = nil, nil
 	s.ready()
 	s.startAuthClock()
@@ -21,7 +25,7 @@ func (s *step) up(rekeyed uint32, initialContact bool) {
 	s.isUp = true
 	s.report(ike.IKEUp{
 		Local: s.local, Remote: s.remote, LocalID: s.localID, RemoteID: s.remoteID,
-		Suite: s.chosen.String(), Encap: s.encap, MOBIKE: s.mobike, Rekeyed: rekeyed, InitialContact: initialContact,
+		Suite: s.chosen.String(), Encap: s.encap, MOBIKE: s.mobike, Rekeyed: rekeyed, InitialContact: initialContact, Began: began,
 		PeerCerts: s.peerCerts, Proof: s.stranger.proof, Virtual: s.virtual.Addrs, DNS: s.virtual.DNS, DNSDomains: s.virtual.Domains,
 	})
 }

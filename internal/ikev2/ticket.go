@@ -207,11 +207,14 @@ func (b ticketBox) put(t ticket) {
 }
 
 // take returns the ticket for a connection and forgets it: none is used twice
-// (RFC 5723, 4.3.1), lest a listener learns that the same peer is back.
+// (RFC 5723, 4.3.1), lest a listener learns that the same peer is back. One that
+// goes back to an authentication which is to be renewed is of no use: the IKE SA
+// that it would bring is to be the renewal.
 func (b ticketBox) take(now time.Time, c *ike.Conn) (ticket, bool) {
 	t, ok := b[c.Title()]
 	delete(b, c.Title())
-	return t, ok && t.conn == c && now.Before(t.expires)
+	due := !t.auth.at.IsZero() && !now.Before(t.auth.at)
+	return t, ok && t.conn == c && now.Before(t.expires) && !due
 }
 
 func (b ticketBox) drop(c *ike.Conn) {

@@ -43,9 +43,10 @@ type ledger struct {
 type ends struct{ in, out *half }
 
 type half struct {
-	node *Node
-	key  [8]byte
-	sa   ipsec.SA
+	node  *Node
+	key   [8]byte
+	id    ipsec.SAID // as this end has it
+	encap ipsec.Encap
 }
 
 func newLedger() ledger {
@@ -59,7 +60,7 @@ func newLedger() ledger {
 // installed checks an SA at the moment it enters a data plane.
 func (w *World) installed(n *Node, s ipsec.SA) {
 	l := &w.ledger
-	h := &half{n, fingerprint(&s), s}
+	h := &half{n, fingerprint(&s), s.ID, s.Encap}
 	id := w.canonical(&s)
 	if id != s.ID {
 		l.alias[s.ID] = id
@@ -73,7 +74,9 @@ func (w *World) installed(n *Node, s ipsec.SA) {
 	if other, ok := l.keys[h.key]; ok && other != id {
 		w.breach("I5", "%s and %s have the same keys", id, other)
 	}
-	l.keys[h.key] = id
+	if s.ID.Proto != ipsec.Comp { // which has none
+		l.keys[h.key] = id
+	}
 
 	mine := &e.out
 	if s.Dir == ipsec.In {
@@ -83,7 +86,8 @@ func (w *World) installed(n *Node, s ipsec.SA) {
 		}
 	}
 	// An SPI is never used twice, on one host, for other keys.
-	if old := *mine; old != nil && (old.node != n || old.key != h.key) {
+	// CPIs have 16 bits, and come round.
+	if old := *mine; old != nil && s.ID.Proto != ipsec.Comp && (old.node != n || old.key != h.key) {
 		w.breach("I5", "%s: SPI of %s is used a second time", n.Name, s.ID)
 	}
 	*mine = h
@@ -129,10 +133,10 @@ func (w *World) agree(id ipsec.SAID, e *ends) {
 // ports is the part of I1 that holds at rest only: while one end moves, the two
 // may not yet agree on whether there is a NAT.
 func (w *World) ports(id ipsec.SAID, e *ends) {
-	in, out := e.in.sa, e.out.sa
+	in, out := e.in.encap, e.out.encap
 	natted := e.in.node.nat != nil || e.out.node.nat != nil
-	if !natted && (in.Encap.LocalPort != out.Encap.RemotePort || in.Encap.RemotePort != out.Encap.LocalPort) {
-		w.breach("I1", "%s: encapsulation %v at the receiver, %v at the sender", w.nameOfSA(id), in.Encap, out.Encap)
+	if !natted && (in.LocalPort != out.RemotePort || in.RemotePort != out.LocalPort) {
+		w.breach("I1", "%s: encapsulation %v at the receiver, %v at the sender", w.nameOfSA(id), in, out)
 	}
 }
 

@@ -149,8 +149,8 @@ func (w *World) named(id ipsec.SAID) ipsec.SAID {
 // unmoved is I12: nothing that came without the proof of a key, in an exchange
 // that needs one, has made, changed or ended anything.
 func (w *World) unmoved(n *Node, msg []byte, actions []ike.Action) {
-	if h, err := ike.ParseHeader(msg); err != nil || h.Exchange == ike.SAInit {
-		// IKE_SA_INIT has no proof: that is what IKE_AUTH is for.
+	if h, err := ike.ParseHeader(msg); err != nil || h.Exchange == ike.SAInit || h.Exchange == ike.Resume {
+		// These have no proof: that is what IKE_AUTH is for.
 		if err != nil && len(actions) > 0 {
 			w.breach("I12", "%s: %T after octets that are no IKE message", n.Name, actions[0])
 		}

@@ -27,7 +27,7 @@ func (w *World) describe(msg []byte) string {
 	switch {
 	case h.Next == ike.PayloadSKF:
 		text = fragment(msg, ps, text)
-	case h.Exchange != ike.SAInit:
+	case h.Next == ike.PayloadSK:
 		text = "SK{" + text + "}"
 	}
 	return fmt.Sprintf("%-25s %s", h, text)

@@ -4,7 +4,9 @@ import (
 	"crypto"
 	"fmt"
 	"io"
+	"time"
 
+	"cygnet/internal/eap"
 	"cygnet/internal/ike"
 	"cygnet/internal/ipsec"
 	"cygnet/internal/suite"
@@ -13,12 +15,15 @@ import (
 // Keys is a node's ike.KeyStore: shared secrets by pair of identities, and a
 // private key of its own.
 type Keys struct {
-	psk     map[[2]ike.ID]string
-	private crypto.Signer
-	rand    io.Reader // for signatures
+	psk       map[[2]ike.ID]string
+	passwords map[string]string // of users of EAP
+	private   crypto.Signer
+	rand      io.Reader // for signatures
 }
 
-func newKeys(rand io.Reader) *Keys { return &Keys{psk: map[[2]ike.ID]string{}, rand: rand} }
+func newKeys(rand io.Reader) *Keys {
+	return &Keys{psk: map[[2]ike.ID]string{}, passwords: map[string]string{}, rand: rand}
+}
 
 // SetPSK gives the secret that local and remote share.
 func (k *Keys) SetPSK(local, remote ike.ID, secret string) { k.psk[[2]ike.ID{local, remote}] = secret }
@@ -43,3 +48,25 @@ func (k *Keys) Sign(_ *ike.Conn, octets []byte, hashes []uint16) (ike.Signature,
 
 // Public implements ike.KeyStore.
 func (k *Keys) Public(c *ike.Conn, _ ike.ID) ([]ike.PublicKey, error) { return c.Remote.Keys, nil }
+
+// EAPServer implements ike.EAPStore.
+func (k *Keys) EAPServer(c *ike.Conn, _ ike.ID, _ time.Time, rand io.Reader) (eap.Talk, error) {
+	return eap.NewServer(1, nil, eap.MSCHAPv2Server(ike.UserName(c.Local.ID), rand, k.password)), nil
+}
+
+// EAPPeer implements ike.EAPStore.
+func (k *Keys) EAPPeer(c *ike.Conn, _ ike.ID, _ time.Time, rand io.Reader) (eap.Talk, error) {
+	name, secret, err := k.password(ike.UserName(c.Local.ID))
+	if err != nil {
+		return nil, err
+	}
+	return eap.NewPeer(name, eap.MSCHAPv2Peer(name, secret, rand)), nil
+}
+
+func (k *Keys) password(user string) (known string, secret ipsec.Secret, err error) {
+	p, ok := k.passwords[user]
+	if !ok {
+		return "", ipsec.Secret{}, fmt.Errorf("no password of %q", user)
+	}
+	return user, ipsec.NewSecret([]byte(p)), nil
+}

@@ -1,9 +1,13 @@
 package sim
 
 import (
+	"bytes"
 	"fmt"
 	"net/netip"
 	"time"
+
+	"cygnet/internal/ike"
+	"cygnet/internal/ikev2/wire"
 )
 
 // Faults is what a directed link does to packets of one kind. The zero value
@@ -149,7 +153,8 @@ func (n *Network) sendIKE(from, to netip.AddrPort, msg []byte) {
 	case corrupt:
 		w.Stats.Corrupted++
 		w.Trace.datagram(from, to, msg, "corrupted", delay)
-		n.deliverIKE(from, to, n.spoil(clone(msg), where), delay, true)
+		spoilt := n.spoil(clone(msg), where)
+		n.deliverIKE(from, to, spoilt, delay, !keepsToken(msg, spoilt))
 		return
 	default:
 		w.Trace.datagram(from, to, msg, "", delay)
@@ -179,6 +184,17 @@ func (n *Network) deliverIKE(from, to netip.AddrPort, msg []byte, delay time.Dur
 			node.forged = false
 		}
 	})
+}
+
+// keepsToken reports whether a message still proves what it did before it was
+// spoilt: that who sent it has lost an IKE SA, by a token in the clear (RFC 6290).
+func keepsToken(msg, spoilt []byte) bool {
+	m, err := wire.Parse(msg)
+	if err != nil || m.Encrypted() {
+		return false
+	}
+	token, ok := m.Payloads.Notify(ike.NotifyQCDToken)
+	return ok && bytes.Contains(spoilt, token.Data)
 }
 
 // spoil flips a bit, cuts the end off or adds to it.

@@ -17,7 +17,7 @@ import (
 // Engine makes the IKE machines of a node: IKEv2, or the toy of the tests.
 type Engine interface {
 	// Initiate returns the machine of a new IKE SA.
-	Initiate(c *ike.Conn) ike.Machine
+	Initiate(a connection.StartIKE) ike.Machine
 	// Unclaimed takes a datagram that belongs to none of the node's machines,
 	// and returns the machine it has made for it, if any.
 	Unclaimed(now time.Time, ev ike.Received) (ike.Machine, []ike.Action)
@@ -64,9 +64,12 @@ type Node struct {
 	skew   time.Duration     // of its clock from the World's
 	asleep time.Time         // until when it is suspended
 
-	first netip.Addr               // its address before any Move
-	nat   *NAT                     // that it is behind
-	ended map[ipsec.SAID]time.Time // SAs whose end was reported; inbound ones stay a while for packets under way
+	first netip.Addr // its address before any Move
+	nat   *NAT       // that it is behind
+
+	tokens   bool                     // quick crash detection, RFC 6290
+	redirect netip.Addr               // where whoever calls is sent (RFC 5685); invalid: nowhere
+	ended    map[ipsec.SAID]time.Time // SAs whose end was reported; inbound ones stay a while for packets under way
 }
 
 // hosted is a machine on a node.
@@ -235,7 +238,7 @@ func (n *Node) doTable(a connection.Action) {
 }
 
 func (n *Node) start(a connection.StartIKE) {
-	m := n.engine.Initiate(a.Conn)
+	m := n.engine.Initiate(a)
 	h := n.host(m)
 	n.tell(connection.Started{Conn: a.Conn, Serial: m.Serial()})
 	n.step(h, ike.Initiate{Trigger: a.Trigger})

@@ -24,6 +24,7 @@ type Packet struct {
 	ID     ipsec.SAID // zero: in the clear
 	Key    [8]byte    // fingerprint of the SA's keys and algorithms
 	Seq    uint64
+	Inner  []ipsec.SAID // by what else, inside of ID: IPComp
 	Flow   ipsec.Flow
 	Number uint64 // of the packet in this World, from 1
 	Copy   bool   // made by the network
@@ -82,7 +83,7 @@ func newPlane(n *Node) *Plane {
 func (p *Plane) ReserveSPI(_ context.Context, dst netip.Addr, proto ipsec.Proto) (ipsec.SPI, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if proto != ipsec.ESP && proto != ipsec.AH {
+	if proto != ipsec.ESP && proto != ipsec.AH && proto != ipsec.Comp {
 		return 0, fmt.Errorf("reserve an SPI of %s: %w", proto, ipsec.ErrUnsupported)
 	}
 	var b [4]byte
@@ -91,6 +92,9 @@ func (p *Plane) ReserveSPI(_ context.Context, dst netip.Addr, proto ipsec.Proto)
 			return 0, err
 		}
 		id := ipsec.SAID{Dst: dst, Proto: proto, SPI: ipsec.SPI(binary.BigEndian.Uint32(b[:]))}
+		if proto == ipsec.Comp { // RFC 3173, 3.3: 16 bits, those for negotiation
+			id.SPI = ipsec.SPI(binary.BigEndian.Uint16(b[:]) % 0xf000)
+		}
 		if id.SPI >= ipsec.MinAutoSPI && p.sas[id] == nil {
 			p.sas[id] = &sa{SA: ipsec.SA{ID: id, Dir: ipsec.In}, reserved: true}
 			return id.SPI, nil
@@ -110,7 +114,7 @@ func (p *Plane) AddSA(_ context.Context, s ipsec.SA) error {
 	}
 	// The keys are ours from now on; the machine may wipe its copy.
 	s.EncrKey, s.IntegKey = ipsec.NewSecret(clone(s.EncrKey.Bytes())), ipsec.NewSecret(clone(s.IntegKey.Bytes()))
-	made := &sa{SA: s, added: p.node.world.now, seen: map[uint64]bool{}}
+	made := &sa{SA: s, added: p.node.world.now}
 	p.sas[s.ID] = made
 	if s.Life.HardTime > 0 {
 		p.node.world.after(s.Life.HardTime, classTimer, func() { p.expire(made, true) })
@@ -122,6 +126,8 @@ func (p *Plane) AddSA(_ context.Context, s ipsec.SA) error {
 func checkSA(s *ipsec.SA) error {
 	e := suite.EncrByID(s.Transform.Encr)
 	switch {
+	case s.ID.Proto == ipsec.Comp:
+		return checkComp(s)
 	case s.ID.Proto != ipsec.ESP && s.ID.Proto != ipsec.AH:
 		return ipsec.ErrUnsupported
 	case s.ID.SPI < ipsec.MinSPI:
@@ -136,6 +142,16 @@ func checkSA(s *ipsec.SA) error {
 		return fmt.Errorf("%s key of %d octets", e.Name, s.EncrKey.Len())
 	case s.Transform.Integ != 0 && (suite.IntegByID(s.Transform.Integ) == nil || s.IntegKey.Len() != suite.IntegByID(s.Transform.Integ).Key):
 		return fmt.Errorf("integrity key of %d octets", s.IntegKey.Len())
+	}
+	return nil
+}
+
+func checkComp(s *ipsec.SA) error {
+	switch {
+	case !s.ID.SPI.IsCPI():
+		return fmt.Errorf("%d is no CPI", s.ID.SPI)
+	case s.EncrKey.Len() > 0 || s.IntegKey.Len() > 0:
+		return errors.New("IPComp with keys")
 	}
 	return nil
 }
@@ -367,12 +383,20 @@ func (p *Plane) protect(pol ipsec.Policy, f ipsec.Flow, number uint64) {
 		w.breach("I3", "%s sends %s by %s, which is not there", p.node.Name, f, id)
 		return
 	}
+	inner := pol.Bundle[:len(pol.Bundle)-1]
+	for _, id := range inner {
+		if c := p.sas[id]; c == nil || c.reserved || c.Dir != ipsec.Out {
+			p.drop("no_sa")
+			w.breach("I3", "%s sends %s through %s, which is not there", p.node.Name, f, id)
+			return
+		}
+	}
 	s.seq++
 	p.count(s)
 	w.Stats.DataSent++
 	w.sealed(p.node, s)
 	from, to := netip.AddrPortFrom(s.Src, s.Encap.LocalPort), netip.AddrPortFrom(s.ID.Dst, s.Encap.RemotePort)
-	w.Net.sendData(from, to, Packet{ID: id, Key: fingerprint(&s.SA), Seq: s.seq, Flow: f, Number: number})
+	w.Net.sendData(from, to, Packet{ID: id, Key: fingerprint(&s.SA), Seq: s.seq, Inner: inner, Flow: f, Number: number})
 }
 
 // receive is a packet from the outer network.
@@ -406,6 +430,13 @@ func (p *Plane) receive(from netip.AddrPort, pkt Packet) {
 		w.late(p.node, pkt)
 		return
 	}
+	if s.seen == nil {
+		s.seen = map[uint64]bool{}
+	}
+	if !p.unpacks(s, pkt) {
+		p.drop("ipcomp")
+		return
+	}
 	s.seen[pkt.Seq] = true
 	newest := pkt.Seq > s.seq
 	s.seq = max(s.seq, pkt.Seq)
@@ -424,6 +455,20 @@ func (p *Plane) receive(from netip.AddrPort, pkt Packet) {
 		p.report(ipsec.PeerMoved{ID: s.ID, From: from})
 	}
 	p.deliver(pkt)
+}
+
+// unpacks looks for what is inside a packet: its IPComp SA must be of the same
+// pair.
+func (p *Plane) unpacks(s *sa, pkt Packet) bool {
+	w := p.node.world
+	for _, id := range pkt.Inner {
+		id.Dst = pkt.ID.Dst
+		if c := p.sas[id]; c == nil || c.reserved || c.Dir != ipsec.In || c.Owner != s.Owner || !slices.Contains(s.Bundle, id) {
+			w.breach("I1", "%s: packet %d on %s is compressed for %s, which is not there", p.node.Name, pkt.Number, pkt.ID, id)
+			return false
+		}
+	}
+	return true
 }
 
 func (p *Plane) deliver(pkt Packet) {

@@ -18,13 +18,18 @@ func (w *World) Quiet(wanted ...*Tunnel) {
 		}
 	}
 	w.rest() // an SA may have fallen due for rekeying just then
+	w.settled(wanted)
+}
+
+// settled checks the rules of Quiet that are about SAs.
+func (w *World) settled(wanted []*Tunnel) {
+	of := map[*Node][]*Tunnel{}
 	for _, t := range wanted {
-		for _, n := range []*Node{t.A, t.B} {
-			w.quietTunnel(n, t)
-		}
+		of[t.A], of[t.B] = append(of[t.A], t), append(of[t.B], t)
 	}
 	for _, n := range w.nodes {
-		w.quietNode(n, wanted)
+		w.quietTunnels(n, of[n])
+		w.quietNode(n, of[n])
 	}
 }
 
@@ -39,28 +44,45 @@ func (w *World) rest() {
 	}
 }
 
-// quietTunnel counts a node's SAs of one tunnel.
-func (w *World) quietTunnel(n *Node, t *Tunnel) {
-	for _, dir := range []ipsec.Direction{ipsec.In, ipsec.Out} {
-		count := 0
-		for _, s := range n.Plane.sorted() {
-			if s.Owner == t.Name && s.Dir == dir && !n.ending(s.ID) {
-				count++
-			}
+// quietTunnels counts a node's SAs of tunnels.
+func (w *World) quietTunnels(n *Node, wanted []*Tunnel) {
+	type way struct {
+		owner string
+		dir   ipsec.Direction
+	}
+	type number struct{ standing, ending, comp int }
+	count := map[way]number{}
+	for id, s := range n.Plane.sas {
+		if s.reserved {
+			continue
 		}
-		if count != 1 {
-			w.breach("I8", "%s has %d SAs %s for %q", n.Name, count, dir, t.Name)
+		c := count[way{s.Owner, s.Dir}]
+		switch {
+		case id.Proto == ipsec.Comp: // goes with the SA around it, whose end alone is reported
+			c.comp++
+		case n.ending(id):
+			c.ending++
+		default:
+			c.standing++
+		}
+		count[way{s.Owner, s.Dir}] = c
+	}
+	for _, t := range wanted {
+		for _, dir := range []ipsec.Direction{ipsec.In, ipsec.Out} {
+			if c := count[way{t.Name, dir}]; c.standing != 1 || c.comp > c.standing+c.ending {
+				w.breach("I8", "%s has %d SAs %s for %q, and %d of IPComp", n.Name, c.standing, dir, t.Name, c.comp)
+			}
 		}
 	}
 }
 
-// quietNode looks for what should be gone.
+// quietNode looks for what should be gone from a node with such tunnels.
 func (w *World) quietNode(n *Node, wanted []*Tunnel) {
 	for _, id := range n.Plane.reserved() {
 		w.breach("I7", "%s still keeps the SPI of %s for nobody", n.Name, w.nameOfSA(id))
 	}
 	for _, s := range n.Plane.sorted() {
-		if n.ending(s.ID) {
+		if n.ending(s.ID) || s.ID.Proto == ipsec.Comp {
 			continue
 		}
 		id := w.canonical(&s.SA)
@@ -72,12 +94,9 @@ func (w *World) quietNode(n *Node, wanted []*Tunnel) {
 	}
 	// Two connections that were begun from different ends at once may ride on
 	// an IKE SA each; one that carries none is too many.
-	peers, tunnels := map[*Node]bool{}, 0
+	peers, tunnels := map[*Node]bool{}, len(wanted)
 	for _, t := range wanted {
-		if t.A == n || t.B == n {
-			peers[t.other(n)] = true
-			tunnels++
-		}
+		peers[t.other(n)] = true
 	}
 	standing := 0
 	for _, h := range n.machines {
@@ -115,7 +134,7 @@ func (e *ends) alive() bool {
 		if h == nil {
 			return false
 		}
-		s := h.node.Plane.sas[h.sa.ID]
+		s := h.node.Plane.sas[h.id]
 		return s != nil && !s.reserved && s.Dir == dir
 	}
 	return e != nil && has(e.in, ipsec.In) && has(e.out, ipsec.Out)

@@ -6,10 +6,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-
-	"cygnet/internal/connection"
-	"cygnet/internal/ike"
-	"cygnet/internal/suite"
 )
 
 // Script is a scenario in words, one command to a line; # begins a comment.
@@ -21,8 +17,8 @@ import (
 //	link FAULT...               of IKE datagrams: delay=10ms jitter=5ms loss=0.3 twice=0.1 late=0.1 corrupt=0.1 mtu=600
 //	data FAULT...               of other packets: delay jitter loss twice
 //	tunnel NAME A NET B NET [KEY=VALUE...]
-//	                            a connection of both; pfs= encap= dpd= dpdaction= tries= ikelife= life= margin= fuzz= retransmit= fragment= ike= mobike= tfc=no [A.KEY=VALUE for one end]
-//	                            virtual=yes asks for an address, pool=yes gives one
+//	                            a connection of both, with options (script_tunnel.go) [A.KEY=VALUE for one end]
+//	gateway NODE KEY=VALUE...   what holds for all that it does: tokens=yes, redirect=NODE
 //	pool NODE PREFIX            what it gives addresses from
 //	secret NODE PEER TEXT       another shared secret at NODE
 //	NODE up|route|down|rekey|rekey-ike TUNNEL
@@ -77,27 +73,28 @@ var scriptCommands = map[string]struct {
 	args int // at least
 	do   func(*Script, []string) error
 }{
-	"seed":   {1, (*Script).seed},
-	"node":   {2, (*Script).node},
-	"nat":    {2, (*Script).nat},
-	"rebind": {0, (*Script).rebind},
-	"link":   {1, (*Script).link},
-	"data":   {1, (*Script).data},
-	"tunnel": {5, (*Script).tunnel},
-	"pool":   {2, (*Script).pool},
-	"secret": {3, (*Script).secret},
-	"next":   {3, (*Script).next},
-	"cut":    {2, (*Script).cut},
-	"mend":   {2, (*Script).mend},
-	"calm":   {0, (*Script).calm},
-	"stream": {3, (*Script).stream},
-	"stop":   {0, (*Script).stop},
-	"run":    {1, (*Script).run},
-	"expect": {2, (*Script).expect},
-	"quiet":  {0, (*Script).quiet},
-	"replay": {2, (*Script).replay},
-	"forge":  {3, (*Script).forge},
-	"empty":  {0, (*Script).empty},
+	"seed":    {1, (*Script).seed},
+	"node":    {2, (*Script).node},
+	"nat":     {2, (*Script).nat},
+	"rebind":  {0, (*Script).rebind},
+	"link":    {1, (*Script).link},
+	"data":    {1, (*Script).data},
+	"tunnel":  {5, (*Script).tunnel},
+	"gateway": {2, (*Script).gateway},
+	"pool":    {2, (*Script).pool},
+	"secret":  {3, (*Script).secret},
+	"next":    {3, (*Script).next},
+	"cut":     {2, (*Script).cut},
+	"mend":    {2, (*Script).mend},
+	"calm":    {0, (*Script).calm},
+	"stream":  {3, (*Script).stream},
+	"stop":    {0, (*Script).stop},
+	"run":     {1, (*Script).run},
+	"expect":  {2, (*Script).expect},
+	"quiet":   {0, (*Script).quiet},
+	"replay":  {2, (*Script).replay},
+	"forge":   {3, (*Script).forge},
+	"empty":   {0, (*Script).empty},
 }
 
 func (s *Script) command(words []string) error {
@@ -252,75 +249,6 @@ func parseFaults(f *Faults, args []string) error {
 		}
 	}
 	return nil
-}
-
-func (s *Script) tunnel(a []string) error {
-	from, to := s.world.Node(a[1]), s.world.Node(a[3])
-	if from == nil || to == nil || from == to {
-		return fmt.Errorf("needs two nodes")
-	}
-	for _, net := range []string{a[2], a[4]} {
-		if _, err := netip.ParsePrefix(net); err != nil {
-			return err
-		}
-	}
-	if _, err := s.find(a[0]); err == nil {
-		return fmt.Errorf("there is a tunnel of that name")
-	}
-	var failed error
-	s.world.Tunnel(a[0], from, to, a[2], a[4], func(n *Node, d *connection.Description) {
-		for _, option := range a[5:] {
-			key, value, _ := strings.Cut(option, "=")
-			if node, k, one := strings.Cut(key, "."); one {
-				if node != n.Name {
-					continue
-				}
-				key = k
-			}
-			if err := setOption(d, key, value); err != nil {
-				failed = fmt.Errorf("%s: %w", option, err)
-			}
-		}
-	})
-	return failed
-}
-
-func setOption(d *connection.Description, key, value string) (err error) {
-	durations := map[string]*time.Duration{
-		"ikelife": &d.IKELife, "life": &d.ChildLife, "margin": &d.RekeyMargin,
-		"dpd": &d.DPDDelay, "retransmit": &d.RetransmitTotal,
-	}
-	numbers := map[string]*int{"tries": &d.KeyingTries, "fuzz": &d.RekeyFuzz}
-	switch {
-	case durations[key] != nil:
-		*durations[key], err = time.ParseDuration(value)
-	case numbers[key] != nil:
-		*numbers[key], err = strconv.Atoi(value)
-	case key == "ike":
-		d.IKE, err = suite.ParseIKE(value)
-	case key == "mobike":
-		d.MOBIKE = value == "yes"
-	case key == "virtual":
-		d.RequestIP = []netip.Addr{netip.IPv4Unspecified()}
-	case key == "pool":
-		d.FromPool = true
-	case key == "fragment":
-		d.FragmentSize, err = strconv.Atoi(value)
-	case key == "pfs":
-		d.PFS = value == "yes"
-		if !d.PFS {
-			d.ESP = noPFS(d.ESP)
-		}
-	case key == "tfc":
-		d.RefuseTFC = value == "no"
-	case key == "encap":
-		d.Encap = map[string]ike.Tristate{"yes": ike.Yes, "no": ike.No, "auto": ike.Auto}[value]
-	case key == "dpdaction":
-		d.DPDAction = map[string]ike.DPDAction{"hold": ike.DPDHold, "clear": ike.DPDClear, "restart": ike.DPDRestart}[value]
-	default:
-		err = fmt.Errorf("unknown option")
-	}
-	return err
 }
 
 func (s *Script) pool(a []string) error {

@@ -36,10 +36,16 @@ type planner struct {
 	tunnels []planned
 	kinds   []string
 	nat     bool // west is behind one: only it can begin
+	front   bool // there is a gateway that sends callers to east
+
+	childless string // the same for all: which connection a caller means is not known yet
 }
 
 // planned is a tunnel of a plan.
-type planned struct{ name, a, b string }
+type planned struct {
+	name, a, b string
+	only       string // the end that must begin; empty: either may
+}
 
 // swarmSteps is how many things are done in a run, and swarmPause how long it
 // is from one to the next at most.
@@ -108,33 +114,19 @@ func (p *planner) head() {
 		link += " mtu=400" // IKE_SA_INIT, which has no fragments, is shorter
 	}
 	h = append(h, link, fmt.Sprintf("data delay=10ms jitter=5ms twice=%.3f", one(p, "data", 0, 0.1)))
+	if p.front = p.pick("front", 8) == 0; p.front {
+		h = append(h, "node front 203.0.113.77", "gateway front redirect=east")
+	}
+	p.childless = one(p, "childless", "", "childless=prefer", "childless=never", "childless=force")
 	for i := range 1 + p.pick("tunnels", 3) {
-		t := planned{fmt.Sprintf("net%d", i), "west", "east"}
-		if len(p.nodes) > 2 && i == 1 {
-			t.b = "north"
+		h = append(h, p.tunnel(i, ike, fragment)...)
+	}
+	if p.pick("tokens", 2) == 0 { // a token is given for a token
+		for _, n := range p.nodes {
+			h = append(h, "gateway "+n+" tokens=yes")
 		}
-		p.tunnels = append(p.tunnels, t)
-		h = append(h, strings.TrimSpace(fmt.Sprintf("tunnel %s %s 10.1.%d.0/24 %s 10.2.%d.0/24 %s", t.name, t.a, i, t.b, i, p.options(ike, fragment))))
 	}
 	p.Head = h
-}
-
-// options decides how both ends of a tunnel are configured.
-func (p *planner) options(ike string, fragment int) string {
-	words := []string{"tries=0", "dpd=20s", "dpdaction=restart", "retransmit=30s", one(p, "pfs", "pfs=yes", "pfs=no"), ike}
-	if p.nat { // the other end can wait only
-		words = append(words, "encap=auto", "east.dpdaction=clear", "north.dpdaction=clear")
-	}
-	if fragment > 0 {
-		words = append(words, fmt.Sprintf("fragment=%d", fragment))
-	}
-	if p.pick("lives", 2) == 0 {
-		words = append(words, "life=8m", "ikelife=15m", "margin=4m", "fuzz=50")
-	}
-	if p.pick("mobike", 2) == 0 {
-		words = append(words, "mobike=yes")
-	}
-	return strings.Join(slices.DeleteFunc(words, func(s string) bool { return s == "" }), " ")
 }
 
 // swarmKinds are what may happen.
@@ -203,12 +195,7 @@ func (t planned) other(n string) string {
 }
 
 // begins is who can begin at all.
-func (p *planner) begins(n string, t planned) string {
-	if p.nat {
-		return t.a
-	}
-	return n
-}
+func (p *planner) begins(n string, t planned) string { return cmp.Or(t.only, n) }
 
 func (p *planner) bothRekey(_ string, t planned) {
 	for _, verb := range []string{"rekey", "rekey-ike"} {
@@ -221,7 +208,7 @@ func (p *planner) bothRekey(_ string, t planned) {
 func (p *planner) storm(string, planned) {
 	for _, t := range p.tunnels {
 		p.do(p.now, "%s up %s", t.a, t.name)
-		if !p.nat {
+		if t.only == "" {
 			p.do(p.now, "%s up %s", t.b, t.name)
 		}
 	}

@@ -16,7 +16,8 @@ import (
 type tap struct {
 	secrets map[string][]byte // initiator's public value and responder's
 	sas     map[[2]uint64]*tapped
-	opening map[uint64][]*wire.Message // IKE_SA_INIT requests by SPIi
+	opening map[uint64][]*wire.Message // IKE_SA_INIT and IKE_SESSION_RESUME requests by SPIi
+	tickets map[string]*tapped         // by what they belong to
 }
 
 // tapped is an IKE SA under observation.
@@ -49,7 +50,7 @@ type request struct {
 }
 
 func newTap() *tap {
-	return &tap{map[string][]byte{}, map[[2]uint64]*tapped{}, map[uint64][]*wire.Message{}}
+	return &tap{map[string][]byte{}, map[[2]uint64]*tapped{}, map[uint64][]*wire.Message{}, map[string]*tapped{}}
 }
 
 // job learns what a key exchange came to.
@@ -143,11 +144,14 @@ func (sa *tapped) join(h ike.Header, msg []byte, c wire.SKCipher) (wire.Payloads
 // init follows IKE_SA_INIT.
 func (t *tap) init(m *wire.Message) {
 	h := m.Header
-	if h.Exchange != ike.SAInit {
+	switch {
+	case h.Exchange != ike.SAInit && h.Exchange != ike.Resume:
 		return
-	}
-	if !h.Response() {
+	case !h.Response():
 		t.opening[h.SPIi] = append(t.opening[h.SPIi], m)
+		return
+	case h.Exchange == ike.Resume:
+		t.resumed(m)
 		return
 	}
 	ke, ok := m.KE()
@@ -172,6 +176,31 @@ func (t *tap) init(m *wire.Message) {
 	}
 }
 
+// resumed follows IKE_SESSION_RESUME, RFC 5723, 5.1: the new keys come from those
+// of the IKE SA that the ticket belongs to.
+func (t *tap) resumed(m *wire.Message) {
+	nr, ok := m.Nonce()
+	if !ok {
+		return
+	}
+	for _, req := range t.opening[m.Header.SPIi] {
+		ni, _ := req.Nonce()
+		opaque, _ := req.Notify(ike.NotifyTicketOpaque)
+		old := t.tickets[string(opaque.Data)]
+		if old == nil {
+			continue
+		}
+		sa := &tapped{
+			encr: old.encr, integ: old.integ, prf: old.prf, ni: ni.Data, nr: nr.Data, spiI: m.Header.SPIi, spiR: m.Header.SPIr,
+			requests: map[request]wire.Payloads{}, pieces: map[request]*pieces{},
+		}
+		if sa.derive(old.prf.Sum(old.d, []byte("Resumption"), ni.Data, nr.Data)) {
+			t.sas[[2]uint64{m.Header.SPIi, m.Header.SPIr}] = sa
+		}
+		return
+	}
+}
+
 // follow remembers requests and sees IKE SAs being rekeyed.
 func (sa *tapped) follow(t *tap, h ike.Header, ps wire.Payloads) {
 	key := request{h.FromInitiator() != h.Response(), h.MessageID, false}
@@ -181,6 +210,9 @@ func (sa *tapped) follow(t *tap, h ike.Header, ps wire.Payloads) {
 	}
 	req := sa.requests[key]
 	delete(sa.requests, key)
+	if n, ok := ps.Notify(ike.NotifyTicketLTOpaque); ok && len(n.Data) > 4 { // after its lifetime
+		t.tickets[string(n.Data[4:])] = sa
+	}
 	switch h.Exchange {
 	case ike.CreateChild:
 		sa.rekeyed(t, req, ps)

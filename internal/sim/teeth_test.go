@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"cygnet/internal/connection"
 	"cygnet/internal/ike"
 	"cygnet/internal/ipsec"
 )
@@ -27,7 +28,9 @@ func (m bentMachine) Step(now time.Time, ev ike.Event, out []ike.Action) []ike.A
 	return append(out, m.bend(ev, m.Machine.Step(now, ev, nil))...)
 }
 
-func (e bent) Initiate(c *ike.Conn) ike.Machine { return bentMachine{e.Engine.Initiate(c), e.bend} }
+func (e bent) Initiate(a connection.StartIKE) ike.Machine {
+	return bentMachine{e.Engine.Initiate(a), e.bend}
+}
 
 func (e bent) Unclaimed(now time.Time, ev ike.Received) (ike.Machine, []ike.Action) {
 	m, out := e.Engine.Unclaimed(now, ev)

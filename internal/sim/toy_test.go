@@ -70,7 +70,8 @@ func newToyEngine(n *Node) Engine {
 	return &toyEngine{n, n.World().chance.reader("toy", n.Name)}
 }
 
-func (e *toyEngine) Initiate(c *ike.Conn) ike.Machine {
+func (e *toyEngine) Initiate(a connection.StartIKE) ike.Machine {
+	c := a.Conn
 	var b [8]byte
 	io.ReadFull(e.rand, b[:])
 	return &toy{spi: binary.BigEndian.Uint64(b[:]), asks: true,

@@ -4,8 +4,10 @@ import (
 	"net/netip"
 	"time"
 
+	"cygnet/internal/connection"
 	"cygnet/internal/ike"
 	"cygnet/internal/ikev2"
+	"cygnet/internal/ipsec"
 )
 
 // v2 makes IKEv2 machines.
@@ -24,14 +26,30 @@ func IKEv2(n *Node) Engine {
 		NextSerial:        n.NextSerial,
 		UseInitialContact: n.Table.Alone,
 		Pool:              &n.Pool,
+		RedirectTo:        n.redirect,
+	}
+	if n.tokens {
+		e.cfg.Tokens = mustToken(ikev2.NewTokenSecret(ipsec.NewSecret([]byte("what makes the tokens of " + n.Name))))
 	}
 	e.gate = ikev2.NewGate(e.cfg, ikev2.Limits{})
 	return e
 }
 
+func mustToken(t ikev2.TokenSecret, err error) ikev2.TokenSecret {
+	if err != nil {
+		panic(err)
+	}
+	return t
+}
+
 // Initiate implements Engine.
-func (e *v2) Initiate(c *ike.Conn) ike.Machine {
-	return ikev2.NewInitiator(e.cfg, c, netip.AddrPortFrom(c.Local.Addr, portOf(c.Local)), netip.AddrPortFrom(c.Remote.Addr, portOf(c.Remote)))
+func (e *v2) Initiate(a connection.StartIKE) ike.Machine {
+	c := a.Conn
+	to := c.Remote.Addr
+	if a.Gateway.IsValid() {
+		to = a.Gateway
+	}
+	return ikev2.NewInitiator(e.cfg, c, netip.AddrPortFrom(c.Local.Addr, portOf(c.Local)), netip.AddrPortFrom(to, portOf(c.Remote)))
 }
 
 func portOf(e ike.End) uint16 {
