@@ -69,12 +69,20 @@ func (k *checker) exposedKeys() {
 			}
 		}
 	}
-	for _, m := range []ManualKeys{k.Manual.Keys, k.Left.Manual, k.Right.Manual} {
-		for _, s := range []ipsec.Secret{m.ESPEnc, m.ESPAuth, m.AHSecret} {
-			k.Manual.Example = k.Manual.Example || isExample(s.Bytes())
+	for _, m := range []struct {
+		side string
+		ManualKeys
+	}{{"", k.Manual.Keys}, {"left", k.Left.Manual}, {"right", k.Right.Manual}} {
+		for _, p := range []struct {
+			name string
+			key  ipsec.Secret
+		}{{"espenckey", m.ESPEnc}, {"espauthkey", m.ESPAuth}, {"ahkey", m.AHSecret}} {
+			if k.Manual.Example == "" && isExample(p.key.Bytes()) {
+				k.Manual.Example = m.side + p.name
+			}
 		}
 	}
-	if k.Manual.Example {
-		k.warnOf("FW006", "espenckey", fmt.Sprintf("connection %q uses an example key of the documentation", k.Name), "make keys with ipsec ranbits")
+	if k.Manual.Example != "" {
+		k.warnOf("FW006", k.Manual.Example, fmt.Sprintf("connection %q uses an example key of the documentation", k.Name), "make keys with ipsec ranbits")
 	}
 }

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"slices"
 	"strings"
 	"testing"
 )
@@ -23,7 +24,7 @@ func TestManualKeysApart(t *testing.T) {
 	if a.String() != b.String() || !a.Manual.Keys.ESPEnc.Equal(b.Manual.Keys.ESPEnc) || !a.Manual.Keys.ESPAuth.Equal(b.Manual.Keys.ESPAuth) {
 		t.Errorf("apart:\n%s\nin place:\n%s", a, b)
 	}
-	if a.Manual.ESP != "3des-md5-96" || !a.Manual.Example || a.Manual.Exposed != nil || apart.Conn("b") == nil {
+	if a.Manual.ESP != "3des-md5-96" || a.Manual.Example != "espenckey" || a.Manual.Exposed != nil || apart.Conn("b") == nil {
 		t.Errorf("%+v", a.Manual)
 	}
 }
@@ -102,6 +103,26 @@ func TestManualErrors(t *testing.T) {
 			t.Errorf("%q is accepted", tc.lines)
 		} else if got := p.Error(); got != tc.want {
 			t.Errorf("%q:\n got %s\nwant %s", tc.lines, got, tc.want)
+		}
+	}
+}
+
+// R10.9: the warning points at the key that everybody has, not at another one.
+func TestExampleKeyIsPointedAt(t *testing.T) {
+	const own, example = "0x9f51c3a77d204b6e_1188aa3c55d9e207", "0x12345678_9abcdef0_2468ace0_13579bdf"
+	for want, keys := range map[string]string{
+		"espauthkey":      "\tesp=aes128-md5\n\tespenckey=" + own + "\n\tespauthkey=" + example + "\n",
+		"rightespauthkey": "\tesp=aes128-md5\n\tespenckey=" + own + "\n\tleftespauthkey=" + own + "\n\trightespauthkey=" + example + "\n",
+		"":                "\tesp=aes128-md5\n\tespenckey=" + own + "\n\tespauthkey=" + own + "\n",
+	} {
+		f := ParseText("c", "version 2\nconn m\n"+manualEnds+"\tspi=0x200\n"+keys)
+		c := f.Conn("m")
+		if c == nil {
+			t.Fatalf("%s: %v", want, f.Errors)
+		}
+		i := slices.IndexFunc(f.Warnings, func(p Problem) bool { return p.Rule == "FW006" })
+		if c.Manual.Example != want || (i >= 0) != (want != "") || i >= 0 && f.Warnings[i].Key != want {
+			t.Errorf("%q: %q, %v", want, c.Manual.Example, f.Warnings)
 		}
 	}
 }

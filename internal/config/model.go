@@ -121,6 +121,7 @@ type Setup struct {
 	KLIPSDebug  []string
 	PlutoDebug  []string
 	DumpDir     string
+	Walls       bool   // seccomp=: the daemon limits itself (package walls)
 	StatusGroup string // its members may use the commands that only look; empty: root alone
 	SecretsFile string // empty: beside ipsec.conf
 	IPsecDir    string // empty: ipsec.d beside ipsec.conf
@@ -535,7 +536,7 @@ type Manual struct {
 	AHReplay     int
 	AllowNoAuth  bool
 
-	Example bool     // one of the keys stands in a manual
+	Example string   // the parameter whose key stands in a manual; empty: none does
 	Exposed *Problem // a file that holds keys may be read by others; nil: none
 }
 

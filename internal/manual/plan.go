@@ -251,7 +251,7 @@ func (b *planner) warn() {
 		text += "; obsolete: " + strings.Join(names, ", ")
 	}
 	b.p.Warnings = append(b.p.Warnings, *b.problem("spi", text, "use automatic keying where the peer can"))
-	if b.c.Manual.Example {
-		b.p.Warnings = append(b.p.Warnings, *b.problem("espenckey", fmt.Sprintf("connection %q uses an example key of the documentation, which everybody has", b.c.Name), "make keys with ipsec ranbits"))
+	if at := b.c.Manual.Example; at != "" {
+		b.p.Warnings = append(b.p.Warnings, *b.problem(at, fmt.Sprintf("connection %q uses an example key of the documentation, which everybody has", b.c.Name), "make keys with ipsec ranbits"))
 	}
 }

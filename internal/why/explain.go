@@ -170,7 +170,7 @@ func (x *explainer) identities() {
 		x.askThere("whether it was the name or the proof")
 	}
 	if contains(x.d.Local.Auth, ike.AuthPSK) || contains(x.d.Remote.Auth, ike.AuthPSK) {
-		x.here("", "", "ipsec.secrets: the line for "+names+" has the same secret on both machines; then ipsec auto --rereadsecrets")
+		x.here("", "", "ipsec.secrets: the line for "+names+" has the same secret on both machines; then ipsec auto --rereadsecrets, which says what cannot be used")
 		x.there("", "", "the same line, octet for octet")
 		return
 	}
