@@ -220,7 +220,7 @@ func TestRulesHaveTeeth(t *testing.T) {
 		in.EncrKey = out.EncrKey
 		add(t, w, west, out)
 		add(t, w, east, in)
-		w.quietTunnel(west, &Tunnel{Name: "net"})
+		w.quietTunnels(west, []*Tunnel{{Name: "net"}})
 		wantBreach(t, w, "I8")
 	})
 }
