@@ -78,7 +78,20 @@ func connStatus(v connection.View) whack.ConnStatus {
 	if v.Failure != nil {
 		c.LastFailure = v.Failure.Why
 	}
+	c.Obsolete = obsolete(v.Description)
 	return c
+}
+
+// obsolete lists the weak algorithms that a connection may come to use.
+func obsolete(d *connection.Description) (list []string) {
+	for _, p := range slices.Concat(d.IKE, d.ESP, d.AH) {
+		for _, line := range p.Obsolete() {
+			if !slices.Contains(list, line) {
+				list = append(list, line)
+			}
+		}
+	}
+	return list
 }
 
 func secs(d time.Duration) int { return int(d.Seconds()) }

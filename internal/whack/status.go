@@ -62,6 +62,7 @@ type ConnStatus struct {
 	Prio        [2]int     `json:"prio"`
 	Interface   string     `json:"interface,omitempty"`
 	Version     int        `json:"ike_version"`
+	Obsolete    []string   `json:"obsolete,omitempty"` // weak algorithms that the connection names, each with the reason
 	NewestIKE   uint32     `json:"newest_ike"`
 	NewestChild uint32     `json:"newest_ipsec"`
 	LastFailure string     `json:"last_failure,omitempty"`

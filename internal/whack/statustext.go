@@ -51,13 +51,22 @@ func (c *ConnStatus) lines() []string {
 		routing = "unoriented"
 	}
 	owner := fmt.Sprintf("#%d", c.Owner)
-	return []string{
+	list := []string{
 		fmt.Sprintf("%s: %s; %s; eroute owner: %s", head, c.Topology(), routing, owner),
 		fmt.Sprintf("%s:   ike_life: %ds; ipsec_life: %ds; rekey_margin: %ds; rekey_fuzz: %d%%; keyingtries: %d",
 			head, c.IKELife, c.ChildLife, c.RekeyMargin, c.RekeyFuzz, c.KeyingTries),
 		fmt.Sprintf("%s:   policy: %s; prio: %d,%d; interface: %s; ", head, c.Policy, c.Prio[0], c.Prio[1], c.Interface),
 		fmt.Sprintf("%s:   newest ISAKMP SA: #%d; newest IPsec SA: #%d; ", head, c.NewestIKE, c.NewestChild),
 	}
+	if len(c.Obsolete) > 0 {
+		var names []string
+		for _, line := range c.Obsolete {
+			name, _, _ := strings.Cut(line, ":")
+			names = append(names, name)
+		}
+		list = append(list, fmt.Sprintf("%s:   obsolete algorithms: %s", head, strings.Join(names, ", ")))
+	}
+	return list
 }
 
 // Topology is client===host[id]:proto/port---nexthop...nexthop---host[id]===client,
