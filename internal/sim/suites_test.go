@@ -191,3 +191,45 @@ func oneAH(sa, other ipsec.SA, payload []byte) error {
 	}
 	return nil
 }
+
+// What ike= says of the additional key exchange is what is agreed on: demanded, it
+// is used or there is no SA; wished for, it is used where the peer has it; not
+// named, it is not used. Whoever begins.
+func TestAdv_CFG_21_PostQuantum(t *testing.T) {
+	const (
+		base    = "aes128gcm16-sha2_256-x25519"
+		require = base + "-ke1_mlkem768"
+		prefer  = require + "," + base
+	)
+	for _, x := range []struct {
+		west, east string
+		up, pq     bool
+	}{
+		{require, require, true, true}, {require, prefer, true, true}, {require, base, false, false},
+		{prefer, prefer, true, true}, {prefer, base, true, false}, {base, base, true, false},
+	} {
+		for _, westBegins := range []bool{true, false} {
+			w, tunnel := pairOf(21, func(n *Node, d *connection.Description) {
+				d.KeyingTries = 1
+				if d.IKE = mustParse(suite.ParseIKE(x.west)); n.Name == "east" {
+					d.IKE = mustParse(suite.ParseIKE(x.east))
+				}
+			})
+			begin := tunnel.A
+			if !westBegins {
+				begin = tunnel.B
+			}
+			begin.Up(tunnel.Name)
+			up := w.RunUntil(time.Minute, tunnel.Secured)
+			if up != x.up {
+				report(t, w, 21, "%s against %s, west begins: %v: up is %v", x.west, x.east, westBegins, up)
+				continue
+			}
+			history := w.Trace.String()
+			if pq := strings.Contains(history, "/ML_KEM_768}"); pq != x.pq {
+				t.Errorf("%s against %s, west begins: %v: ML-KEM is %v\n%s", x.west, x.east, westBegins, pq, history)
+			}
+			fine(t, w, 21)
+		}
+	}
+}
