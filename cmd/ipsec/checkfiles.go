@@ -25,7 +25,7 @@ func (s *setup) checkFiles() error {
 		return fail(whack.ExitConfig, "%w -- `start' aborted", *p)
 	}
 	for _, p := range secrets.Errors {
-		fmt.Fprintf(s.diag, "...%v\n", p)
+		fmt.Fprintf(s.diag, "...could not use secrets: %v\n", p)
 	}
 	return nil
 }
