@@ -101,6 +101,7 @@ type Relay struct {
 
 	mu      sync.Mutex
 	pending Pending
+	losses  losses
 }
 
 // NewRelay begins to relay between a tunnel device and servers. note gets lines
@@ -162,7 +163,7 @@ func (r *Relay) request(from netip.AddrPort, b []byte) {
 	}
 	for _, s := range r.servers {
 		if _, err := r.outside.WriteToUDPAddrPort(out, s); err != nil {
-			r.note(fmt.Sprintf("relay DHCP to %s: %v", s.Addr(), err))
+			r.complain(s.Addr(), err)
 		}
 	}
 }
@@ -182,7 +183,17 @@ func (r *Relay) answer(from netip.AddrPort, b []byte) {
 		return
 	}
 	if _, err := r.inside.WriteToUDPAddrPort(out, client); err != nil {
-		r.note(fmt.Sprintf("relay DHCP to %s: %v", client.Addr(), err))
+		r.complain(client.Addr(), err)
+	}
+}
+
+// complain tells of a message that could not be relayed.
+func (r *Relay) complain(to netip.Addr, err error) {
+	r.mu.Lock()
+	text, ok := r.losses.line(time.Now(), fmt.Sprintf("relay DHCP to %s: %v", to, err))
+	r.mu.Unlock()
+	if ok {
+		r.note(text)
 	}
 }
 

@@ -87,11 +87,11 @@ func (s *step) install(q *quick, dir ipsec.Direction) {
 			ID: id, Src: s.local.Addr(), Dir: dir, Mode: q.terms.mode, Transform: p.chosen.Transform(),
 			Replay: q.conn.Replay, Life: life, Owner: owner(q.conn),
 		}
+		if len(ids) > 1 {
+			sa.Bundle = ids
+		}
 		if dir == ipsec.In {
 			sa.Src, sa.Original = s.remote.Addr(), q.original()
-			if len(ids) > 1 {
-				sa.Bundle = ids
-			}
 			if q.conn.CheckArrival {
 				sa.Selectors = q.sides.selectors()
 			}

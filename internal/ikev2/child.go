@@ -107,7 +107,7 @@ func (s *step) install(a *agreement, shared ipsec.Secret) *child {
 	out.ID, out.Src, out.Dir, out.Selectors, out.Original = c.out, c.in.Dst, ipsec.Out, nil, ipsec.Original{}
 	out.EncrKey, out.IntegKey, out.TFC = encrOut, integOut, a.padding()
 	if a.comp != (cpis{}) {
-		in.Bundle = c.ins()
+		in.Bundle, out.Bundle = c.ins(), c.outs()
 		s.installComp(c, in, out)
 	}
 	s.emit(ike.Install{SA: in})

@@ -91,7 +91,8 @@ type SA struct {
 	// itself included, as the sender has it in Policy.Bundle. An arriving packet
 	// must have gone through all of it, in that order, but that IPComp is left
 	// out of packets that do not shrink (RFC 3173 section 2.2). None: the SA
-	// stands alone.
+	// stands alone. On an outbound SA it is for reports only, since policies
+	// say what is applied.
 	Bundle []SAID
 	Owner  string // the connection's name, for reports
 	DF     bool   // outer IPv4 header carries DF

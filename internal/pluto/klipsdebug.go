@@ -132,6 +132,9 @@ func (d *Daemon) groups() *whack.Groups {
 		if !ok {
 			ids = d.hand.table.Bundle(s.ID)
 		}
+		if len(ids) == 1 && len(s.Bundle) > 1 { // of IKE, and replaced
+			ids = s.Bundle
+		}
 		if done[ids[0]] {
 			continue
 		}

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"cygnet/internal/ike"
 	"cygnet/internal/ipsec"
 	"cygnet/internal/whack"
 )
@@ -129,4 +130,45 @@ func TestStraysAreLogged(t *testing.T) {
 			t.Errorf("the log:\n%s", log)
 		}
 	})
+}
+
+// spigrp lists the SAs of a bundle together, also of one that has been replaced
+// and only receives what is still on its way.
+func TestGroupsOfReplacedBundles(t *testing.T) {
+	for _, version := range []string{"ikev1", "ikev2"} {
+		inBubble(t, func(t *testing.T, p *pair) {
+			lines := []string{"compress=yes", "keyexchange=" + version, "auto=add"}
+			p.east.start(setup + tunnel("net", lines...))
+			p.west.start(setup + tunnel("net", lines...))
+			p.west.must(whack.OpUp, "net")
+			p.carries(t, "before")
+			old := p.west.plane.SAs()
+			p.west.call(t.Context(), func() {
+				for _, m := range p.west.machines {
+					for _, v := range p.west.table.Views() {
+						for _, c := range v.Children {
+							p.west.enqueue(m.Serial(), ike.Rekey{Child: c.Serial})
+						}
+					}
+				}
+				p.west.drain()
+			})
+			time.Sleep(2 * time.Second)
+			now := p.west.plane.SAs()
+			if len(now) < 2*len(old) {
+				t.Fatalf("%s: %d SAs after replacing %d:\n%s", version, len(now), len(old), p.west.log)
+			}
+			lists := p.west.must(whack.OpGroups, "")
+			for _, sa := range old {
+				if sa.ID.Proto != ipsec.ESP {
+					continue
+				}
+				if !slices.ContainsFunc(lists, func(line string) bool {
+					return strings.Contains(line, sa.ID.String()) && strings.Contains(line, "comp0x")
+				}) {
+					t.Errorf("%s: %s stands alone in\n%s", version, sa.ID, strings.Join(lists, "\n"))
+				}
+			}
+		})
+	}
 }
