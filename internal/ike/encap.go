@@ -29,7 +29,8 @@ func EncapPorts(local, remote netip.AddrPort) ipsec.Encap {
 // ForcesEncap reports whether ESP goes in UDP with or without a NAT. That is the
 // default, because UDP is what gets through and is fastest (datapath.md item 1).
 // Who calls may mean any connection of its address: one that must not go in UDP,
-// as AH cannot, decides for all unless c says yes.
+// as AH cannot, decides for all unless c says yes. But a connection for callers
+// from anywhere does not decide for a peer whose address is that of another.
 func ForcesEncap(c *Conn, pad PAD, began bool, local, remote netip.Addr) bool {
 	switch {
 	case c.Encap != Auto:
@@ -37,7 +38,9 @@ func ForcesEncap(c *Conn, pad PAD, began bool, local, remote netip.Addr) bool {
 	case began:
 		return true
 	}
-	return !slices.ContainsFunc(pad.Between(local, remote), func(o *Conn) bool { return o.Encap == No })
+	all := pad.Between(local, remote)
+	known := slices.ContainsFunc(all, func(o *Conn) bool { return o.Remote.Addr == remote })
+	return !slices.ContainsFunc(all, func(o *Conn) bool { return o.Encap == No && (o.Remote.Addr == remote || !known) })
 }
 
 // AHThroughNAT is why AH is refused where ESP would travel in UDP: AH covers
