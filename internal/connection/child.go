@@ -14,6 +14,7 @@ import (
 // child is one Child SA pair of a connection.
 type child struct {
 	conn          *conn
+	named         *ike.Conn // what its machine calls that, from before a move perhaps
 	serial, ike   uint32
 	root          uint32 // serial of the first of those that replaced each other
 	up            ike.ChildUp
@@ -45,7 +46,7 @@ func (t *Table) childUp(r ike.Report, c *conn, up ike.ChildUp) {
 		t.do(ToMachine{up.IKE, ike.Delete{Child: r.Serial}})
 		return
 	}
-	ch := &child{conn: c, serial: r.Serial, ike: up.IKE, up: up, since: t.now, use: up.Use}
+	ch := &child{conn: c, named: r.Conn, serial: r.Serial, ike: up.IKE, up: up, since: t.now, use: up.Use}
 	if up.Mode == ipsec.Tunnel {
 		ch.tunIn, ch.tunOut = t.nextTun, t.nextTun+1
 		t.nextTun += 2

@@ -67,7 +67,7 @@ func (t *Table) ikeUp(r ike.Report, c *conn, up ike.IKEUp) {
 		t.record(sa)
 	}
 	t.at.prove(sa, &up)
-	sa.since = t.now
+	sa.since, sa.named = t.now, r.Conn
 	if sa.first.IsZero() {
 		sa.first = t.now
 	}

@@ -16,6 +16,7 @@ type ikeSA struct {
 	order   uint64     // of its coming among others
 	serial  uint32     // 0 until the runtime has made the machine
 	conn    *conn      // the connection it was made for
+	named   *ike.Conn  // what its machine calls that, from before a move perhaps
 	peer    netip.Addr // as configured, which a move does not change
 	ours    bool       // we initiated it
 	up      *ike.IKEUp

@@ -92,6 +92,9 @@ const (
 	selfTimeout   = 10 * time.Second
 	selfRetry     = 30 * time.Second
 	selfRetryMost = 15 * time.Minute
+	// A negotiation that has not ended names its connection as it was at most so
+	// many moves ago.
+	formerKept = 8
 	// Lines about entries that take traffic out of connections.
 	maxWarnings = 100
 )

@@ -50,6 +50,7 @@ func (t *Table) move(c *conn, d *Description) {
 	moved := *d
 	moved.Assigned = c.Assigned
 	c.former = append(c.former, c.Conn) // machines name it still
+	t.forgetFormer(c)
 	c.Description, c.adrift = &moved, false
 	t.touch(c)
 	t.byConn[c.Conn] = c
@@ -62,6 +63,31 @@ func (t *Table) move(c *conn, d *Description) {
 			t.do(ToMachine{ch.ike, ike.Move{Local: d.Local.Addr}})
 		}
 	}
+}
+
+// forgetFormer lets go of what c was before all but the last few moves, except
+// what the machines of its SAs were made with: they name it to their end.
+func (t *Table) forgetFormer(c *conn) {
+	if len(c.former) <= formerKept {
+		return
+	}
+	named := map[*ike.Conn]bool{}
+	for _, ch := range c.children {
+		named[ch.named] = true
+	}
+	for _, sa := range t.at.peer[c.Remote.Addr] {
+		named[sa.named] = true
+	}
+	last := len(c.former) - formerKept
+	kept := make([]*ike.Conn, 0, len(c.former))
+	for i, k := range c.former {
+		if i >= last || named[k] {
+			kept = append(kept, k)
+		} else {
+			delete(t.byConn, k)
+		}
+	}
+	c.former = kept
 }
 
 // drift leaves the SAs of a connection alone although our end of it has

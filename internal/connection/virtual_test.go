@@ -201,6 +201,31 @@ func TestMove(t *testing.T) {
 	}
 }
 
+// A connection that moves day after day keeps what its machines name, and what
+// one that still negotiates may name, and no more.
+func TestMovesLeaveNothingBehind(t *testing.T) {
+	w, serial := mobile(t)
+	first := w.conn("c").Conn
+	for i := range 50 {
+		w.step(Reorient{List: []*Description{describe("c", "10.1.0.0/24", "10.2.0.0/24", func(d *Description) {
+			elsewhere(d)
+			d.Local.Addr = netip.AddrFrom4([4]byte{192, 0, 9, byte(10 + i)})
+		})}})
+	}
+	w.told()
+	if n := len(w.table.byConn); n > formerKept+2 {
+		t.Errorf("%d names are known after 50 moves", n)
+	}
+	child := w.childUp(serial, first, func(u *ike.ChildUp) { u.Rekeyed = w.serial - 1 })
+	if told := w.told(); len(told) != 0 || w.conn("c").using().serial != child {
+		t.Errorf("the machine's own name is not known any more: %q", told)
+	}
+	w.step(Delete{Name: "c"})
+	if len(w.table.byConn) != 0 {
+		t.Errorf("%d left in the index", len(w.table.byConn))
+	}
+}
+
 // Without MOBIKE, or where the change is more than one of address, a connection
 // starts anew.
 func TestNoMove(t *testing.T) {
