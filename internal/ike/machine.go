@@ -81,7 +81,7 @@ type Probe struct{}
 type Move struct{ Local netip.Addr }
 
 // Plane passes on what the data plane reported about one of our SAs:
-// ipsec.Expire, ipsec.FirstUse or ipsec.PeerMoved.
+// ipsec.Expire, ipsec.FirstUse, ipsec.Lost or ipsec.PeerMoved.
 type Plane struct{ Event ipsec.Event }
 
 // Refused says that the data plane did not take an SA that Install asked for.

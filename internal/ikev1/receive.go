@@ -217,6 +217,10 @@ func (s *step) plane(ev ipsec.Event) {
 			c.spent = true
 			s.childLimit(c, ev.Hard)
 		}
+	case ipsec.Lost:
+		if c := s.childByID(ev.ID); c != nil && !c.replaced {
+			s.childLost(c)
+		}
 	case ipsec.PeerMoved:
 		if c := s.childByID(ev.ID); c != nil && !c.replaced && s.encap && s.protected() {
 			s.lastHeard = s.now

@@ -229,6 +229,10 @@ func (s *step) plane(ev ipsec.Event) {
 		if c := s.childByID(ev.ID); c != nil && c.state == childUp {
 			s.childLimit(c, ev.Hard)
 		}
+	case ipsec.Lost:
+		if c := s.childByID(ev.ID); c != nil && c.state == childUp {
+			s.childLost(c)
+		}
 	case ipsec.PeerMoved:
 		if c := s.childByIn(ev.ID); c != nil && c.state == childUp && s.encap && s.state == stateUp && !s.mobike {
 			s.lastHeard = s.now

@@ -56,6 +56,11 @@ type Expire struct {
 // peer sends on it (RFC 7296 section 2.8).
 type FirstUse struct{ ID SAID }
 
+// Lost says that an SA is no longer in the data plane although nobody has deleted
+// it. A backend that is told of such things reports it; pluto looks for itself as
+// well.
+type Lost struct{ ID SAID }
+
 // PeerMoved says that an authenticated packet, the newest of its SA, came
 // from another address or port than the SA's (NAT rebinding, RFC 7296 2.23).
 type PeerMoved struct {
@@ -75,6 +80,7 @@ type Strays struct {
 func (Acquire) backendEvent()   {}
 func (Expire) backendEvent()    {}
 func (FirstUse) backendEvent()  {}
+func (Lost) backendEvent()      {}
 func (PeerMoved) backendEvent() {}
 func (Strays) backendEvent()    {}
 

@@ -64,6 +64,7 @@ type Daemon struct {
 	rescanAt   time.Time
 	unfollowed bool          // the SPD has changed since follow
 	proxies    []host.Proxy  // addresses that we answer for
+	auditAt    time.Time     // when the data plane is looked through next
 	filterAt   time.Time     // when the packet filter is to be looked at; zero: it is in order
 	filtered   time.Time     // when that was last done
 	filterErr  error         // and what came of it

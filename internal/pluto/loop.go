@@ -13,6 +13,7 @@ import (
 
 // loop serves until ctx ends.
 func (d *Daemon) loop(ctx context.Context) {
+	d.auditAt = time.Now().Add(connection.AuditEvery)
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for ctx.Err() == nil {
@@ -62,7 +63,7 @@ func (d *Daemon) once(end <-chan struct{}, timer <-chan time.Time) {
 // nextDeadline is how long nothing needs to be done by itself.
 func (d *Daemon) nextDeadline() time.Duration {
 	at, _ := d.timers.first()
-	for _, other := range []time.Time{d.table.Deadline(), d.hand.lookAt, d.rescanAt, d.barkAt, d.filterAt} {
+	for _, other := range []time.Time{d.table.Deadline(), d.hand.lookAt, d.rescanAt, d.barkAt, d.filterAt, d.auditAt} {
 		if !other.IsZero() && (at.IsZero() || other.Before(at)) {
 			at = other
 		}
@@ -93,6 +94,9 @@ func (d *Daemon) timeUp() {
 	}
 	if at := d.hand.lookAt; !at.IsZero() && !at.After(now) {
 		d.lookAtDrops(true)
+	}
+	if !d.auditAt.After(now) {
+		d.audit()
 	}
 	if !d.filterAt.IsZero() && !d.filterAt.After(now) {
 		d.filterNow()
@@ -186,6 +190,8 @@ func (d *Daemon) planeEvent(ev ipsec.Event) {
 	case ipsec.Expire:
 		id = e.ID
 	case ipsec.FirstUse:
+		id = e.ID
+	case ipsec.Lost:
 		id = e.ID
 	case ipsec.PeerMoved:
 		id = e.ID

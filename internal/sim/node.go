@@ -67,6 +67,7 @@ type Node struct {
 	first netip.Addr // its address before any Move
 	nat   *NAT       // that it is behind
 
+	lost     map[ipsec.SAID]bool      // SAs that a flush has taken out of its data plane
 	tokens   bool                     // quick crash detection, RFC 6290
 	redirect netip.Addr               // where whoever calls is sent (RFC 5685); invalid: nowhere
 	ended    map[ipsec.SAID]time.Time // SAs whose end was reported; inbound ones stay a while for packets under way
@@ -76,16 +77,21 @@ type Node struct {
 type hosted struct {
 	ike.Machine
 	at    time.Time // the deadline that is planned
+	wake  *wake     // for it
 	ran   time.Time // of the last TimeUp
 	spins int       // TimeUps at that instant
 	ended time.Time // when it reported its end; it may linger to repeat its last answer
 }
 
+// wake is what the plan of the World has of a machine. When another deadline is
+// planned, or none, it is nobody's: a machine that is gone is not kept for it.
+type wake struct{ *hosted }
+
 // Add makes a node. engine is called when the node starts, and again after a
 // Restart.
 func (w *World) Add(name, addr string, engine func(*Node) Engine) *Node {
 	at := netip.MustParseAddr(addr)
-	n := &Node{Name: name, Addr: at, first: at, world: w, Keys: newKeys(w.chance.reader("keys", name)), makeEngine: engine, newest: map[string]uint32{}, tunnels: map[string]*Tunnel{}, flows: map[ipsec.Flow]*Tunnel{}, bySPI: map[uint64]*hosted{}, serials: map[uint32]*hosted{}, ended: map[ipsec.SAID]time.Time{}}
+	n := &Node{Name: name, Addr: at, first: at, world: w, Keys: newKeys(w.chance.reader("keys", name)), makeEngine: engine, newest: map[string]uint32{}, tunnels: map[string]*Tunnel{}, flows: map[ipsec.Flow]*Tunnel{}, bySPI: map[uint64]*hosted{}, serials: map[uint32]*hosted{}, ended: map[ipsec.SAID]time.Time{}, lost: map[ipsec.SAID]bool{}}
 	n.Plane = newPlane(n)
 	n.Table = connection.NewTable()
 	n.engine = engine(n)
@@ -180,6 +186,8 @@ func (n *Node) plane(e ipsec.Event) {
 		id = e.ID
 	case ipsec.FirstUse:
 		id = e.ID
+	case ipsec.Lost:
+		id = e.ID
 	case ipsec.PeerMoved:
 		id = e.ID
 	}
@@ -260,6 +268,7 @@ func (n *Node) host(m ike.Machine) *hosted {
 
 // unhost forgets a machine.
 func (n *Node) unhost(h *hosted) {
+	h.asleep()
 	if i, ok := slices.BinarySearchFunc(n.machines, h.Serial(), bySerial); ok {
 		n.machines = slices.Delete(n.machines, i, i+1)
 	}
@@ -361,7 +370,7 @@ func (n *Node) doOne(h *hosted, a ike.Action) {
 	case ike.Remove:
 		w.ownBusiness(n, h, "", a.ID)
 		w.removed(n, a.ID)
-		if err := n.Plane.DeleteSA(context.Background(), a.ID); err != nil {
+		if err := n.Plane.DeleteSA(context.Background(), a.ID); err != nil && !n.lost[a.ID] {
 			w.breach("I8", "%s: %v", n.Name, err)
 		}
 	case ike.Adopt:
@@ -453,8 +462,14 @@ func (n *Node) arm() {
 		if at.IsZero() || !h.at.IsZero() && h.at.Equal(at) {
 			continue
 		}
-		h.at = at
-		w.at(at.Add(-n.skew), classTimer, func() { n.timeUp(h, at) })
+		h.asleep()
+		h.at, h.wake = at, &wake{h}
+		wake := h.wake
+		w.at(at.Add(-n.skew), classTimer, func() {
+			if wake.hosted != nil {
+				n.timeUp(wake.hosted, at)
+			}
+		})
 	}
 	if at := n.Table.Deadline(); !at.IsZero() && !at.Equal(n.tableAt) {
 		n.tableAt = at
@@ -468,6 +483,13 @@ func (n *Node) arm() {
 	}
 }
 
+// asleep forgets the deadline that is planned.
+func (h *hosted) asleep() {
+	if h.at = (time.Time{}); h.wake != nil {
+		h.wake.hosted, h.wake = nil, nil
+	}
+}
+
 // maxSpins is how many deadlines in a row a machine may ask for at one instant.
 const maxSpins = 100
 
@@ -475,7 +497,7 @@ func (n *Node) timeUp(h *hosted, at time.Time) {
 	if n.hosted(h.Serial()) != h || !h.at.Equal(at) || n.out() {
 		return // planned anew, or gone; who wakes up plans anew
 	}
-	h.at = time.Time{}
+	h.asleep()
 	if now := n.clock(); h.ran != now {
 		h.ran, h.spins = now, 0
 	}

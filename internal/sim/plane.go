@@ -380,7 +380,9 @@ func (p *Plane) protect(pol ipsec.Policy, f ipsec.Flow, number uint64) {
 	s := p.sas[id]
 	if s == nil || s.reserved || s.Dir != ipsec.Out || s.hard {
 		p.drop("no_sa")
-		w.breach("I3", "%s sends %s by %s, which is not there", p.node.Name, f, id)
+		if !p.node.lost[id] {
+			w.breach("I3", "%s sends %s by %s, which is not there", p.node.Name, f, id)
+		}
 		return
 	}
 	inner := pol.Bundle[:len(pol.Bundle)-1]

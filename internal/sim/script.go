@@ -24,6 +24,7 @@ import (
 //	NODE up|route|down|rekey|rekey-ike TUNNEL
 //	NODE drop TUNNEL            deletes the newest Child SA without a word to its own connections
 //	NODE probe|crash|start
+//	NODE flush                  its data plane loses all SAs
 //	NODE move ADDRESS           it has another address from now on
 //	NODE suspend|leap TIME      it stands still with its clock / its clock runs ahead
 //	NODE ping TUNNEL            one packet from NODE's side
@@ -123,6 +124,9 @@ func (s *Script) nodeCommand(n *Node, verb string, args []string) error {
 	switch verb {
 	case "probe":
 		n.Probe()
+		return nil
+	case "flush":
+		n.Flush()
 		return nil
 	case "crash":
 		n.Crash()

@@ -28,6 +28,7 @@ type Stats struct {
 	Moves    int `json:"address_changes"`
 	Suspends int `json:"suspends"`
 	Leaps    int `json:"clock_leaps"`
+	Flushes  int `json:"flushes"`
 
 	DataSent      int `json:"packets_sent"` // protected
 	DataDelivered int `json:"packets_delivered"`
@@ -50,7 +51,7 @@ type Stats struct {
 // Faults is how many there were, of all kinds.
 func (s Stats) Faults() int {
 	return s.Lost + s.Doubled + s.Late + s.Corrupted + s.Blocked + s.TooBig + s.Replayed + s.Forged +
-		s.Cuts + s.Crashes + s.Rebinds + s.Moves + s.Suspends + s.Leaps + s.DataDoubled
+		s.Cuts + s.Crashes + s.Rebinds + s.Moves + s.Suspends + s.Leaps + s.Flushes + s.DataDoubled
 }
 
 // Collisions is how many exchanges crossed one of the peer's.

@@ -149,6 +149,7 @@ var swarmKinds = []struct {
 		p.do(p.now, "%s crash", n)
 		p.do(p.now+p.upTo("outage", swarmOutage), "%s start", n)
 	}},
+	{"flush", func(p *planner, n string, _ planned) { p.do(p.now, "%s flush", n) }},
 	{"cut", (*planner).cut},
 	{"suspend", func(p *planner, n string, _ planned) { p.do(p.now, "%s suspend %s", n, p.upTo("outage", swarmOutage)) }},
 	{"leap", func(p *planner, n string, _ planned) { p.do(p.now, "%s leap %s", n, p.upTo("leap", 2*time.Hour)) }},
