@@ -29,6 +29,7 @@ var documents = []document{
 		{"states[].event_in, used_ago", "seconds"},
 		{"states[].ike", "an IKE SA; otherwise an IPsec SA, with parent, sa_out and what follows"},
 		{"states[].local_ts, remote_ts", "traffic selectors"},
+		{"captive", "seconds for which a captive portal is still borne with"},
 	}},
 	{"ipsec trafficstatus", whack.Traffic{}, []item{{"connections[].established", "Unix time"}}},
 	{"ipsec eroute", whack.Eroutes{}, []item{

@@ -37,6 +37,7 @@ func (t *Table) captivity(e Captive) {
 		t.oe.captive = t.now.Add(d)
 		text = fmt.Sprintf("captive: for %s what the DNS forges is passed where a group passes what has no tunnel", d)
 		t.log(nil, text)
+		t.do(ForgetNames{})
 		t.forgetFailures(func(f *flow) bool { return f.failed.kind == CauseBogus })
 		t.settle()
 	} else {
@@ -55,6 +56,7 @@ func (t *Table) released() {
 	}
 	t.oe.captive = time.Time{}
 	t.log(nil, "captive: over; whatever failed is asked for again")
+	t.do(ForgetNames{}) // forged answers among it, for a minute otherwise
 	t.forgetFailures(func(*flow) bool { return true })
 	for _, all := range []netip.Addr{netip.IPv4Unspecified(), netip.IPv6Unspecified()} {
 		t.oe.lapses.forget(netip.PrefixFrom(all, 0))

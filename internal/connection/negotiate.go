@@ -408,12 +408,13 @@ func (t *Table) reprove(f *flow) {
 }
 
 func (t *Table) reproved(f *flow, x oe.Finding) {
+	cause := t.meaning(x.Cause, f.rule.Group)
 	switch {
 	case f.state != Encrypted:
-	case x.Cause == oe.CauseNone:
+	case cause == oe.CauseNone:
 		f.finding = &x
 		t.planProof(f)
-	case x.Cause == oe.CauseDNS && (f.finding == nil || f.finding.ProofEnd.IsZero() || t.now.Before(f.finding.ProofEnd)):
+	case cause == oe.CauseDNS && (f.finding == nil || f.finding.ProofEnd.IsZero() || t.now.Before(f.finding.ProofEnd)):
 		t.alarms.set(&f.proof, t.now.Add(reproveAgain)) // the DNS is silent: its signatures still hold
 	default:
 		t.log(f.conn.Conn, fmt.Sprintf("opportunistic tunnel for %s: %s: closing it", f.title(), x.Why))

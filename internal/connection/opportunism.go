@@ -66,19 +66,24 @@ type Lookup struct {
 // Forget says that the answer to a Lookup is not wanted any more.
 type Forget struct{ ID uint64 }
 
+// ForgetNames says that nothing that the DNS has said before may be believed any
+// more: what is remembered of it must not answer.
+type ForgetNames struct{}
+
 // CheckUse asks when SAs of a connection have last carried a packet.
 type CheckUse struct {
 	Owner   string
 	In, Out []ipsec.SAID
 }
 
-func (Regroup) event()   {}
-func (Found) event()     {}
-func (Used) event()      {}
-func (Flush) event()     {}
-func (Lookup) action()   {}
-func (Forget) action()   {}
-func (CheckUse) action() {}
+func (Regroup) event()      {}
+func (Found) event()        {}
+func (Used) event()         {}
+func (Flush) event()        {}
+func (Lookup) action()      {}
+func (Forget) action()      {}
+func (ForgetNames) action() {}
+func (CheckUse) action()    {}
 
 // opportunism is the state of opportunistic encryption in a Table.
 type opportunism struct {

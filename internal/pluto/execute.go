@@ -218,6 +218,8 @@ func (d *Daemon) stepTable(ev connection.Event) {
 			d.lookup(a)
 		case connection.Forget:
 			d.forgetLookup(a.ID)
+		case connection.ForgetNames:
+			d.forgetNames()
 		case connection.CheckUse:
 			d.checkUse(a)
 		}

@@ -8,6 +8,7 @@ const (
 	maxWaiting   = 64                     // jobs that wait for name servers and the like at once
 	startQueue   = 16                     // replies about one connection that is routed at the start
 	byeTime      = 1 * time.Second        // for Deletes to be answered at the end
+	lookupsEnd   = 1 * time.Second        // for questions to the DNS that are broken off at the end
 	strangerWait = 5 * time.Second        // for the DNS about a stranger who calls
 	settleTime   = 300 * time.Millisecond // after the last change of interfaces, before we look
 	resolveTime  = 5 * time.Second        // for host names of the configuration

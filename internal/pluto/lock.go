@@ -129,6 +129,7 @@ func (d *Daemon) cleanUp() {
 			}
 		}
 	}
+	d.endLookups()
 	d.goodbyeByHand()
 	d.stopScripts()
 	d.forwardingOff()

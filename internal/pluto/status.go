@@ -28,7 +28,7 @@ const (
 // status is the whole report of `ipsec auto --status`.
 func (d *Daemon) status() *whack.Status {
 	s := &whack.Status{Schema: whack.Schema, Version: d.o.Version, PID: os.Getpid(), Interfaces: []whack.Interface{},
-		Conns: []whack.ConnStatus{}, States: []whack.SAState{}, Pending: []whack.Pending{}, Debug: []string{}}
+		Conns: []whack.ConnStatus{}, States: []whack.SAState{}, Pending: []whack.Pending{}, Debug: []string{}, Captive: d.captive()}
 	if !d.myID.IsZero() {
 		s.MyID = d.myID.String()
 	}

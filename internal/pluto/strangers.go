@@ -7,6 +7,7 @@ import (
 	"iter"
 	"net/netip"
 	"slices"
+	"sync"
 	"time"
 
 	"cygnet/internal/config"
@@ -27,6 +28,7 @@ type strangers struct {
 	asking   map[uint64]context.CancelFunc
 	findings chan connection.Found
 	ctx      context.Context // ends with Run
+	wg       sync.WaitGroup  // of the questions under way
 }
 
 // OwnKeys is implemented by Keys that can say which public keys are this
@@ -38,7 +40,8 @@ type OwnKeys interface{ Own() []crypto.PublicKey }
 // them.
 type NameServerLister interface{ Servers() []netip.Addr }
 
-// Forgetful is implemented by a Resolver with a cache.
+// Forgetful is implemented by a Resolver with a cache, which drops what it knows of
+// a name, and of all for an empty one.
 type Forgetful interface{ Forget(name string) }
 
 // askJob is how jobs ask about strangers who call (opportunistic.md 5, step 5).
@@ -57,13 +60,13 @@ func (d *Daemon) askJob() func(*oe.Inquiry) oe.Finding {
 func (d *Daemon) lookup(a connection.Lookup) {
 	ctx, cancel := context.WithCancel(d.oe.ctx)
 	d.oe.asking[a.ID] = cancel
-	go func() {
+	d.oe.wg.Go(func() {
 		found := connection.Found{ID: a.ID, Finding: d.resolveFor(ctx, a)}
 		select {
 		case d.oe.findings <- found:
 		case <-ctx.Done():
 		}
-	}()
+	})
 }
 
 func (d *Daemon) resolveFor(ctx context.Context, a connection.Lookup) oe.Finding {
@@ -93,6 +96,31 @@ func (d *Daemon) forgetLookup(id uint64) {
 	if cancel := d.oe.asking[id]; cancel != nil {
 		cancel()
 		delete(d.oe.asking, id)
+	}
+}
+
+// endLookups breaks off all questions and waits for them, but not for a Resolver
+// that does not heed its context.
+func (d *Daemon) endLookups() {
+	for id := range d.oe.asking {
+		d.forgetLookup(id)
+	}
+	over := make(chan struct{})
+	go func() {
+		d.oe.wg.Wait()
+		close(over)
+	}()
+	select {
+	case <-over:
+	case <-time.After(lookupsEnd):
+		d.log.Warn("a question to the DNS does not end; the daemon ends without it")
+	}
+}
+
+// forgetNames drops what is remembered of the DNS.
+func (d *Daemon) forgetNames() {
+	if f, ok := d.o.Resolver.(Forgetful); ok {
+		f.Forget("")
 	}
 }
 
@@ -244,14 +272,22 @@ func (d *Daemon) policy(args whack.Args) *whack.Policy {
 	}
 	c := d.table.Opportunity()
 	p.Counts = whack.FlowCounts{Begun: c.Begun, Tunnels: c.Tunnels, Clear: c.Clear, Denied: c.Denied, Limited: c.Limited}
-	if until := d.table.Captive(); !until.IsZero() {
-		p.Captive = int64(time.Until(until) / time.Second)
-	}
+	p.Captive = d.captive()
 	if args.Flow != nil {
 		e := d.table.Explain(ipsec.Flow{Src: args.Flow.Src, Dst: args.Flow.Dst, Proto: args.Flow.Proto, SrcPort: args.Flow.SrcPort, DstPort: args.Flow.DstPort})
 		p.Explain = &whack.Explanation{Flow: *args.Flow, Rule: e.Rule, Selector: e.Selector, Action: e.Action, Why: e.Why}
 	}
 	return p
+}
+
+// captive is for how many seconds a captive portal is still borne with, the last
+// one counted whole; 0: it is not.
+func (d *Daemon) captive() int64 {
+	until := d.table.Captive()
+	if until.IsZero() {
+		return 0
+	}
+	return int64((time.Until(until) + time.Second - 1) / time.Second)
 }
 
 var _ ike.Strangers = (*connection.Table)(nil)

@@ -38,8 +38,9 @@ type entry struct {
 
 // flight is a question under way.
 type flight struct {
-	done   chan struct{}
-	answer oe.Answer
+	done      chan struct{}
+	answer    oe.Answer
+	forgotten bool // asked before Forget: the answer is for those who wait, and not kept
 }
 
 // ErrClosed is the error of a closed cache.
@@ -107,8 +108,11 @@ func (c *Cache) fly(q oe.Query, f *flight) {
 	case <-ctx.Done():
 	}
 	c.mu.Lock()
-	f.answer = c.store(q, a)
-	delete(c.flights, q)
+	f.answer = c.lived(a)
+	if !f.forgotten {
+		c.store(q, f.answer)
+		delete(c.flights, q)
+	}
 	c.mu.Unlock()
 	close(f.done)
 }
@@ -122,14 +126,18 @@ func (c *Cache) fresh(q oe.Query) (oe.Answer, bool) {
 	return oe.Answer{}, false
 }
 
-// store keeps an answer, with the life that its kind has.
-func (c *Cache) store(q oe.Query, a oe.Answer) oe.Answer {
+// lived gives an answer the life that its kind has.
+func (c *Cache) lived(a oe.Answer) oe.Answer {
 	switch a.Security {
 	case oe.Bogus:
 		a.Expires = c.now().Add(bogusTTL)
 	case oe.Indeterminate:
 		a.Expires = c.now().Add(errorTTL)
 	}
+	return a
+}
+
+func (c *Cache) store(q oe.Query, a oe.Answer) {
 	if old := c.entries[q]; old != nil {
 		c.drop(old)
 	}
@@ -137,7 +145,6 @@ func (c *Cache) store(q oe.Query, a oe.Answer) oe.Answer {
 	for len(c.entries) > maxEntries {
 		c.drop(c.byAge.Front())
 	}
-	return a
 }
 
 func (c *Cache) drop(el *list.Element) {
@@ -146,10 +153,17 @@ func (c *Cache) drop(el *list.Element) {
 }
 
 // Forget drops what is known of a name, and of everything if name is empty: a
-// key was changed a moment ago, or another network was joined.
+// key was changed a moment ago, or another network was joined. Questions under way
+// are asked again by whoever wants to know from now on.
 func (c *Cache) Forget(name string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	for q, f := range c.flights {
+		if name == "" || q.Name == dns.Canonical(name) {
+			f.forgotten = true
+			delete(c.flights, q)
+		}
+	}
 	for el := c.byAge.Front(); el != nil; el = el.Next() {
 		if e := el.Value.(*entry); name == "" || e.query.Name == dns.Canonical(name) {
 			e.answer.Expires = time.Time{}

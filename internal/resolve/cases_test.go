@@ -263,6 +263,41 @@ func TestC10LateAnswer(t *testing.T) {
 	})
 }
 
+// 10.6: what was forged is not believed any more once Forget is called, not even
+// where the question was asked before and is answered after. Who waited for that
+// answer gets it.
+func TestForgetWhatIsUnderWay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &slow{answer: make(chan oe.Answer)}
+		c := NewCache(s, time.Now)
+		defer c.Close()
+		waited := make(chan oe.Answer, 1)
+		ask := func() {
+			a, _ := c.Lookup(context.Background(), "x.test", oe.TypeIPSECKEY)
+			waited <- a
+		}
+		go ask()
+		synctest.Wait()
+		c.Forget("")
+		s.answer <- oe.Answer{Security: oe.Bogus, Why: "forged"}
+		if a := <-waited; a.Security != oe.Bogus {
+			t.Errorf("who waited has %+v", a)
+		}
+		go ask()
+		synctest.Wait()
+		if s.asked != 2 {
+			t.Fatalf("asked %d times", s.asked)
+		}
+		s.answer <- oe.Answer{Security: oe.Secure, Expires: time.Now().Add(time.Minute)}
+		if a := <-waited; a.Security != oe.Secure {
+			t.Errorf("then %+v", a)
+		}
+		if a, _ := c.Lookup(context.Background(), "x.test", oe.TypeIPSECKEY); a.Security != oe.Secure || s.asked != 2 {
+			t.Errorf("afterwards %+v, asked %d times", a, s.asked)
+		}
+	})
+}
+
 // C11: the first queries are lost.
 func TestC11LostQueries(t *testing.T) {
 	waysWith(t, Options{repeat: 20 * time.Millisecond}, func(t *testing.T, w way) { w.want(t, "198.18.9.14", oe.Options{}, oe.CauseNone) })

@@ -288,6 +288,14 @@ func TestD23CaptivePortal(t *testing.T) {
 					t.Errorf("it goes on until %v", at)
 				}
 				step("after", "denied bogus")
+
+				// Once the page has been seen the DNS is as it should be.
+				n[1].Opportunistic("", group(name, everyone))
+				w.DNS.Withdraw(n[1].Addr)
+				w.DNS.Publish(n[1].Addr, n[1].Addr, 10, n[1].Key())
+				n[0].command("ipsec oe captive on --for 1m", connection.Captive{For: time.Minute})
+				n[0].command("ipsec oe captive off", connection.Captive{})
+				step("without the portal", "encrypted secure "+n[1].Addr.String())
 				sound(t, w)
 			})
 		}

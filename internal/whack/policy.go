@@ -83,10 +83,14 @@ func (p *Policy) Lines() []string {
 		out = append(out, f.line())
 	}
 	if p.Captive > 0 {
-		out = append(out, fmt.Sprintf("captive: for %ds more, bogus answers of the DNS count as none", p.Captive))
+		out = append(out, captiveLine(p.Captive))
 	}
 	c := p.Counts
 	return append(out, fmt.Sprintf("flows begun %d, tunnels %d, clear %d, denied %d, beyond limits %d", c.Begun, c.Tunnels, c.Clear, c.Denied, c.Limited))
+}
+
+func captiveLine(seconds int64) string {
+	return fmt.Sprintf("captive: for %ds more, bogus answers of the DNS count as none", seconds)
 }
 
 func (f *Flow) line() string {

@@ -22,6 +22,7 @@ type Status struct {
 	Conns      []ConnStatus `json:"connections"` // by name, templates first, then instance
 	States     []SAState    `json:"states"`      // in the same order, newest first
 	Pending    []Pending    `json:"pending"`
+	Captive    int64        `json:"captive,omitempty"` // seconds that a captive portal is still borne with
 }
 
 // Interface is one attachment of a virtual device.

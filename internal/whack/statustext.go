@@ -17,6 +17,9 @@ func (s *Status) Lines() []string {
 	}
 	add("%%myid = %s", cmp.Or(s.MyID, "(none)"))
 	add("debug %s", cmp.Or(strings.Join(s.Debug, "+"), "none"))
+	if s.Captive > 0 {
+		out = append(out, captiveLine(s.Captive))
+	}
 	add(" ")
 	for i := range s.Conns {
 		out = append(out, s.Conns[i].lines()...)
