@@ -30,8 +30,8 @@ func (n *node) whole(t *testing.T, size int) {
 			}
 			for _, id := range c.out {
 				known[id] = true
-				if sa, ok := n.plane[id]; !ok || sa.Bundle != nil {
-					t.Errorf("%s: outbound SA %s has bundle %v", n.name, id, sa.Bundle)
+				if sa, ok := n.plane[id]; !ok || size == 1 && sa.Bundle != nil || size > 1 && !slices.Equal(sa.Bundle, c.out) {
+					t.Errorf("%s: outbound SA %s has bundle %v, want %v", n.name, id, sa.Bundle, c.out)
 				}
 			}
 		}
