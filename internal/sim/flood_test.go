@@ -12,14 +12,14 @@ import (
 	"cygnet/internal/ike"
 )
 
-var floodTime = flag.Duration("flood", 5*time.Second, "virtual time of the flood, at 10,000 messages in a second")
+var floodTime = flag.Duration("flood", 3*time.Second, "virtual time of the flood, at 100,000 messages in a second")
 
 const (
-	floodRate  = 10_000
+	floodRate  = 100_000
 	floodLimit = 8 << 20 // octets that the gateway may keep because of it
 )
 
-// 10,000 forged IKE_SA_INIT requests come in a second, each from another address
+// 100,000 forged IKE_SA_INIT requests come in a second, each from another address
 // and good in itself: an established tunnel keeps its traffic, loses nothing and
 // is rekeyed; a new peer connects; memory stays bounded (RES-06, D13). For the whole
 // half minute: -flood 30s.
