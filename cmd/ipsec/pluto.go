@@ -20,6 +20,7 @@ import (
 	"cygnet"
 	"cygnet/internal/config"
 	"cygnet/internal/pluto"
+	"cygnet/internal/walls"
 	"cygnet/internal/whack"
 )
 
@@ -78,6 +79,11 @@ func runDaemon(ctx context.Context, at places, o daemonOptions, stderr io.Writer
 	}
 	if !o.noIKE {
 		runHook(ctx, "prepluto", setup.PrePluto, log)
+	}
+	if setup.Walls { // prepluto= is before them: it may load modules
+		if err := walls.Raise(); err != nil {
+			log.Warn("the daemon has more privileges than it needs: " + strings.ReplaceAll(err.Error(), "\n", "; "))
+		}
 	}
 	h, err := cygnet.Start(ctx, cygnet.Options{Version: version(), Confs: at.conf, RunDir: at.run, StateDir: at.state, NoIKE: o.noIKE, Log: log, Ipsec: self()})
 	if err != nil {

@@ -21,14 +21,14 @@ const canary = "kQ7vZp2LxW9sRt4BnJ6hYc3MfD8gUa5E"
 const pairConf = `version 2.0
 config setup
 	interfaces=%%defaultroute
-conn net
+%sconn net
 	left=101.101.101.101
 	leftsubnet=192.168.100.0/24
 	right=202.202.202.202
 	rightsubnet=192.168.200.0/24
 	authby=secret
 	auto=%s
-`
+%s`
 
 // process is a daemon of ours in the foreground.
 type process struct {
@@ -40,19 +40,22 @@ type process struct {
 
 // ours builds the manual's network with a daemon of ours on west and on east,
 // and returns west's once the tunnel is up.
-func ours(t *testing.T) *process {
+func ours(t *testing.T) *process { return oursWith(t, "", "") }
+
+// oursWith is ours with more lines in config setup and in the conn of west.
+func oursWith(t *testing.T, setup, conn string) *process {
 	t.Helper()
 	l := labtest.New(t, "kd")
 	if err := lab.BuildManual(l, nil); err != nil {
 		t.Fatal(err)
 	}
 	var west *process
-	for _, x := range []struct{ name, auto string }{{"east", "add"}, {"west", "start"}} {
+	for _, x := range []struct{ name, setup, auto, conn string }{{"east", "", "add", ""}, {"west", setup, "start", conn}} {
 		g, err := lab.NewGateway(l.Host(x.name), labtest.Binary(t))
 		if err != nil {
 			t.Fatal(err)
 		}
-		for file, text := range map[string]string{"ipsec.conf": fmt.Sprintf(pairConf, x.auto), "ipsec.secrets": "101.101.101.101 202.202.202.202 : PSK \"" + canary + "\"\n"} {
+		for file, text := range map[string]string{"ipsec.conf": fmt.Sprintf(pairConf, x.setup, x.auto, x.conn), "ipsec.secrets": "101.101.101.101 202.202.202.202 : PSK \"" + canary + "\"\n"} {
 			if err := g.Write(file, text); err != nil {
 				t.Fatal(err)
 			}
