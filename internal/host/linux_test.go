@@ -1,6 +1,7 @@
 package host
 
 import (
+	"fmt"
 	"net"
 	"net/netip"
 	"os"
@@ -164,6 +165,53 @@ func TestRoutes(t *testing.T) {
 		check(t, err)
 		if len(left) != 0 {
 			t.Errorf("routes to 10.2.0.0/24 remain: %v", left)
+		}
+	})
+}
+
+// A route of somebody's to a single host, such as the only way to a peer, makes
+// room for ours but stays: sockets of the device outside still go by it, and
+// everybody does when ours is gone.
+func TestWayToAPeerStays(t *testing.T) {
+	inNamespace(t, func(t *testing.T) {
+		h := open(t)
+		defer openTUN(t).Remove()
+		check(t, h.SetDevice("ipsec0", 1400, []netip.Addr{netip.MustParseAddr("192.0.2.1")}))
+		eth, err := netlink.LinkByName("eth0")
+		check(t, err)
+		peer := netip.MustParsePrefix("198.51.100.7/32")
+		check(t, netlink.RouteAdd(&netlink.Route{LinkIndex: eth.Attrs().Index, Dst: ipNet(peer), Gw: net.ParseIP("192.0.2.254")}))
+		bound := func() string {
+			routes, err := netlink.RouteGetWithOptions(peer.Addr().AsSlice(), &netlink.RouteGetOptions{Oif: "eth0"})
+			if err != nil || len(routes) != 1 {
+				return fmt.Sprint(err)
+			}
+			return routes[0].Gw.String()
+		}
+		ours := Route{Prefix: peer, Device: "ipsec0", NextHop: gateway}
+		for _, mtu := range []int{0, 1300, 0} { // changed, ours is replaced in place
+			ours.MTU = mtu
+			for range 2 {
+				check(t, h.SetRoutes([]Route{ours}, []string{"ipsec0"}))
+			}
+			if got := routeTo(t, "198.51.100.7"); got != "ipsec0" {
+				t.Errorf("packets to the peer go by %s", got)
+			}
+			if got := bound(); got != "192.0.2.254" {
+				t.Errorf("packets of sockets outside go by %s", got)
+			}
+		}
+		check(t, h.SetRoutes(nil, []string{"ipsec0"}))
+		if got := routeTo(t, "198.51.100.7"); got != "eth0" {
+			t.Errorf("afterwards they go by %s", got)
+		}
+		if got := bound(); got != "192.0.2.254" {
+			t.Errorf("afterwards by gateway %s", got)
+		}
+		list, err := netlink.RouteListFiltered(netlink.FAMILY_V4, &netlink.Route{Dst: ipNet(peer)}, netlink.RT_FILTER_DST)
+		check(t, err)
+		if len(list) != 1 {
+			t.Errorf("routes to the peer: %v", list)
 		}
 	})
 }

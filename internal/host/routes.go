@@ -32,12 +32,27 @@ func (h *Linux) SetRoutes(want []Route, devices []string) error {
 		there[i.Route] = true
 	}
 	var errs []error
+	var add []Route
 	for _, r := range want {
-		wanted[slotOf(r)] = true
-		if there[r] {
-			continue
+		if wanted[slotOf(r)] = true; !there[r] {
+			add = append(add, r)
 		}
-		if err := h.put(r, index, Protocol); err != nil {
+	}
+	ways, err := h.waysToHosts(add, index)
+	if err != nil {
+		errs = append(errs, err)
+	}
+	for _, r := range add {
+		err := h.put(r, index, Protocol)
+		for _, way := range ways[slotOf(r)] {
+			if err != nil {
+				break
+			}
+			if err = h.nl.RouteAppend(&way); errors.Is(err, unix.EEXIST) {
+				err = nil // it stands there already, and only ours was replaced
+			}
+		}
+		if err != nil {
 			errs = append(errs, fmt.Errorf("route %s: %w", r, err))
 		}
 	}
@@ -50,6 +65,38 @@ func (h *Linux) SetRoutes(want []Route, devices []string) error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// waysToHosts lists routes of others that put will replace and that stand for one
+// IPv4 host: somebody's way to a peer, perhaps the only one. They are put back
+// behind ours. There our own sockets still find them, which are bound to the device
+// outside, and so does everybody when ours is gone.
+func (h *Linux) waysToHosts(add []Route, index map[string]int) (map[slot][]netlink.Route, error) {
+	hosts := map[slot]bool{}
+	for _, r := range add {
+		if r.Prefix.IsSingleIP() && r.Prefix.Addr().Is4() {
+			hosts[slotOf(r)] = true
+		}
+	}
+	if len(hosts) == 0 {
+		return nil, nil
+	}
+	devices := map[int]bool{}
+	for _, i := range index {
+		devices[i] = true
+	}
+	all, err := h.nl.RouteListFiltered(netlink.FAMILY_V4, &netlink.Route{Table: unix.RT_TABLE_MAIN}, netlink.RT_FILTER_TABLE)
+	if err != nil {
+		return nil, fmt.Errorf("list the ways to peers: %w", err)
+	}
+	ways := map[slot][]netlink.Route{}
+	for _, r := range all {
+		p, _ := prefix(r.Dst)
+		if s := (slot{p, r.Priority}); hosts[s] && !devices[r.LinkIndex] {
+			ways[s] = append(ways[s], r)
+		}
+	}
+	return ways, nil
 }
 
 // Routes implements Host.
