@@ -42,10 +42,14 @@ func (w *World) carries(n *Node, f ipsec.Flow, now bool) {
 	if t == nil {
 		return
 	}
-	if !now && t.carried[n] && !w.disturbed() {
+	carried := &t.carried[0]
+	if n == t.B {
+		carried = &t.carried[1]
+	}
+	if !now && *carried && !w.disturbed() {
 		w.breach("I9", "%s: %q does not carry any more", n.Name, t.Name)
 	}
-	t.carried[n] = now
+	*carried = now
 }
 
 // inClear is I4: nothing that a tunnel is for passes without it.

@@ -14,8 +14,9 @@ import (
 type ikeEnds [2]*ikeEnd
 
 type ikeEnd struct {
-	node *Node
-	up   ike.IKEUp
+	node       *Node
+	suite      string
+	mine, peer ike.ID
 }
 
 // established checks an IKE SA at the moment that one end takes it for
@@ -39,7 +40,7 @@ func (w *World) established(n *Node, r ike.Report, up ike.IKEUp) {
 	if e[side] != nil {
 		w.breach("I2", "%s is established a second time with the same SPIs", name)
 	}
-	e[side] = &ikeEnd{n, up}
+	e[side] = &ikeEnd{n, up.Suite, up.LocalID, up.RemoteID}
 	w.holder(n, name, i, resp, up)
 	if o := e[1-side]; o != nil {
 		w.sameIKE(name, e[side], o)
@@ -52,10 +53,10 @@ func (w *World) sameIKE(name string, a, b *ikeEnd) {
 	switch {
 	case a.node == b.node:
 		w.breach("I1", "%s: both ends are %s", name, a.node.Name)
-	case a.up.Suite != b.up.Suite:
-		w.breach("I1", "%s: %s here, %s at the other end", name, a.up.Suite, b.up.Suite)
-	case a.up.LocalID != b.up.RemoteID || a.up.RemoteID != b.up.LocalID:
-		w.breach("I1", "%s: %s to %s here, %s to %s at the other end", name, a.up.LocalID, a.up.RemoteID, b.up.LocalID, b.up.RemoteID)
+	case a.suite != b.suite:
+		w.breach("I1", "%s: %s here, %s at the other end", name, a.suite, b.suite)
+	case a.mine != b.peer || a.peer != b.mine:
+		w.breach("I1", "%s: %s to %s here, %s to %s at the other end", name, a.mine, a.peer, b.mine, b.peer)
 	}
 }
 

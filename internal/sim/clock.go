@@ -52,7 +52,7 @@ func (n *Node) Leap(d time.Duration) {
 // the World's.
 func (n *Node) replan() {
 	for _, h := range n.machines {
-		h.at = time.Time{}
+		h.asleep()
 	}
 	n.tableAt = time.Time{}
 	n.stepped = append(n.stepped, n.machines...)

@@ -21,7 +21,7 @@ type Tunnel struct {
 	ConnA      *ike.Conn
 	ConnB      *ike.Conn
 
-	carried map[*Node]bool // its last packet from that end was protected
+	carried [2]bool // the last packet from A, from B was protected
 }
 
 // The algorithms of simulated connections: real, but the cheapest.
@@ -40,7 +40,7 @@ func mustParse(p []suite.Proposal, err error) []suite.Proposal {
 // Tunnel configures both nodes for a connection between two networks, with a
 // shared secret. edit changes the description of each end.
 func (w *World) Tunnel(name string, a, b *Node, netA, netB string, edit ...func(n *Node, d *connection.Description)) *Tunnel {
-	t := &Tunnel{Name: name, A: a, B: b, NetA: netip.MustParsePrefix(netA), NetB: netip.MustParsePrefix(netB), carried: map[*Node]bool{}}
+	t := &Tunnel{Name: name, A: a, B: b, NetA: netip.MustParsePrefix(netA), NetB: netip.MustParsePrefix(netB)}
 	t.ConnA = w.define(name, a, b, t.NetA, t.NetB, edit)
 	t.ConnB = w.define(name, b, a, t.NetB, t.NetA, edit)
 	w.tunnels = append(w.tunnels, t)
