@@ -109,9 +109,12 @@ func (d *Daemon) pushPolicies() error {
 // because the same one was made by hand.
 func (d *Daemon) tellEclipsed(auto, all []ipsec.Policy) {
 	now := map[ipsec.Selector]bool{}
+	has := make(map[ipsec.Selector]ipsec.Policy, len(all))
+	for _, p := range all {
+		has[p.Selector] = p
+	}
 	for _, p := range auto {
-		i := slices.IndexFunc(all, func(q ipsec.Policy) bool { return q.Selector == p.Selector })
-		if all[i].Owner == p.Owner && all[i].Action == p.Action {
+		if q := has[p.Selector]; q.Owner == p.Owner && q.Action == p.Action {
 			continue
 		}
 		now[p.Selector] = true
