@@ -124,6 +124,18 @@ func (t *Table) checkSurplus(c *conn) {
 	t.alarms.set(&surplus.surplus, at)
 }
 
+// alive says that the peer has the IKE SA it was asked about: of the pairs that
+// both have, the surplus one can go soon.
+func (t *Table) alive(sa *ikeSA) {
+	sa.probed = time.Time{}
+	for _, ch := range slices.Clone(t.at.riders[sa.serial]) {
+		if surplus := ch.conn.surplus(); surplus != nil {
+			t.alarms.set(&surplus.surplus, time.Time{})
+			t.checkSurplus(ch.conn)
+		}
+	}
+}
+
 // surplus returns the pair that is ours to delete because another serves the
 // same. Both ends see the same pairs with in and out exchanged, so the order of
 // their lowest SPIs is the same for both. The highest stays, and who initiated it

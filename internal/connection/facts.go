@@ -26,6 +26,10 @@ func (t *Table) reported(e Reported) {
 		if sa := t.ikeBySerial(r.Serial); sa != nil {
 			t.redirected(sa, f.To)
 		}
+	case ike.Alive:
+		if sa := t.ikeBySerial(r.Serial); sa != nil {
+			t.alive(sa)
+		}
 	case ike.ReauthDue:
 		if sa := t.ikeBySerial(r.Serial); sa != nil {
 			t.reauthenticate(sa)

@@ -36,7 +36,7 @@ func (t *Table) supersede(sa *ikeSA) {
 		contact := sa.up.InitialContact && mode != config.UniqueNever
 		if contact && t.crossing(old, sa) { // or the peer has restarted just now
 			contact, old.probed = false, t.now
-			t.do(ToMachine{old.serial, ike.Probe{}})
+			t.do(ToMachine{old.serial, ike.Probe{Tell: true}})
 		}
 		switch {
 		case elsewhere && mode == config.UniqueKeep:

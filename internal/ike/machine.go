@@ -72,8 +72,9 @@ type Delete struct {
 	Moved bool
 }
 
-// Probe asks for a liveness check now.
-type Probe struct{}
+// Probe asks for a liveness check now. With Tell the answer is reported, as Alive:
+// by IKEv2, whose checks are exchanges.
+type Probe struct{ Tell bool }
 
 // Move says that this machine has another address now, from which the peer of
 // an IKE SA can be reached; ports stay. It does something where both ends have

@@ -143,6 +143,12 @@ type Redirected struct{ To netip.Addr }
 // String says where to.
 func (f Redirected) String() string { return "the peer sends us to " + f.To.String() }
 
+// Alive says that the peer has answered the liveness check of a Probe with Tell.
+type Alive struct{}
+
+// String says so.
+func (Alive) String() string { return "the peer is alive" }
+
 // ReauthDue says that a new IKE SA is to take the place of this one, because
 // its authentication will not count much longer.
 type ReauthDue struct{}
@@ -269,6 +275,7 @@ func (ChildDown) fact()  {}
 func (Retransmit) fact() {}
 func (Failed) fact()     {}
 func (Note) fact()       {}
+func (Alive) fact()      {}
 func (ReauthDue) fact()  {}
 func (Redirected) fact() {}
 

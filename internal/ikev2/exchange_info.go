@@ -106,7 +106,7 @@ func (s *step) peerDeletesChild(c *child) {
 //
 //	HDR, SK {[N(QCD_TOKEN)]} -->
 //	<-- HDR, SK {[N(QCD_TOKEN)]}
-type probeTask struct{}
+type probeTask struct{ tell bool }
 
 func (t *probeTask) begin(s *step) {
 	ps := s.ourToken()
@@ -118,6 +118,9 @@ func (t *probeTask) begin(s *step) {
 
 func (t *probeTask) answer(s *step, ps wire.Payloads) {
 	s.finish(t)
+	if t.tell {
+		s.report(ike.Alive{})
+	}
 	s.takeToken(ps)
 	if s.watchesPath() {
 		s.sees(ps)

@@ -120,6 +120,14 @@ func (s *SA) Serial() uint32 { return s.serial }
 // SPIs implements ike.Machine.
 func (s *SA) SPIs() (initiator, responder uint64) { return s.spiI, s.spiR }
 
+// ownSPI is the one of the two that we have chosen.
+func (s *SA) ownSPI() uint64 {
+	if s.first {
+		return s.spiI
+	}
+	return s.spiR
+}
+
 // Initiator implements ike.Machine.
 func (s *SA) Initiator() bool { return s.first }
 
@@ -161,7 +169,11 @@ func (s *step) dispatch(ev ike.Event) {
 	case ike.Delete:
 		s.delete(ev)
 	case ike.Probe:
-		s.probe()
+		if ev.Tell && s.state == stateUp {
+			s.queue(&probeTask{tell: true})
+		} else {
+			s.probe()
+		}
 	case ike.Plane:
 		s.plane(ev.Event)
 	case ike.Move:

@@ -46,7 +46,7 @@ func TestAdv_RES_06_Flood(t *testing.T) {
 
 	random := rand.New(rand.NewPCG(1, 1))
 	stream, sent := w.Stream(tunnel, west, 10*time.Millisecond), 0
-	end := w.Elapsed() + *floodTime
+	end, halfOpen := w.Elapsed()+*floodTime, 0
 	for w.Elapsed() < end {
 		for range floodRate / 1000 {
 			from := netip.AddrPortFrom(netip.AddrFrom4([4]byte{byte(1 + random.IntN(223)), byte(random.IntN(256)), byte(random.IntN(256)), byte(1 + random.IntN(254))}), uint16(1024+random.IntN(60000)))
@@ -63,8 +63,8 @@ func TestAdv_RES_06_Flood(t *testing.T) {
 			north.Up("late")
 		}
 		w.Run(time.Millisecond)
+		halfOpen = max(halfOpen, east.engine.(*v2).gate.HalfOpen())
 	}
-	halfOpen := east.engine.(*v2).gate.HalfOpen()
 	if halfOpen == 0 {
 		t.Error("no forged request was taken for an honest one: the flood tests nothing")
 	}
@@ -81,7 +81,7 @@ func TestAdv_RES_06_Flood(t *testing.T) {
 	if w.Stats.ChildRekeys != 2 || w.Stats.IKERekeys != 2 {
 		t.Errorf("%d Child SAs and %d IKE SAs were rekeyed", w.Stats.ChildRekeys, w.Stats.IKERekeys)
 	}
-	t.Logf("%d forged requests in %v: %d half open, %.2f MiB more on the heap, %d datagrams in answer", sent, *floodTime, halfOpen, float64(grown)/(1<<20), w.Stats.Blocked)
+	t.Logf("%d forged requests in %v: at most %d half open, %.2f MiB more on the heap, %d datagrams in answer", sent, *floodTime, halfOpen, float64(grown)/(1<<20), w.Stats.Blocked)
 	if grown > floodLimit {
 		t.Errorf("%d octets more on the heap", grown)
 	}
