@@ -21,6 +21,7 @@ type ingress struct {
 
 	scratch   esp.Scratch
 	coalescer coalescer
+	good      verdict   // of the packet before
 	back      flowCache // of the policies for what would go the other way
 	arena     []byte    // what had to be copied, in use until the end of the batch
 	last      *inSA     // of the packet before
@@ -47,7 +48,7 @@ func (w *ingress) run() {
 			w.arrival(&list[i])
 		}
 		w.empty()
-		w.last = nil // an SA may have gone before the next batch
+		w.last, w.good = nil, verdict{} // an SA may have gone before the next batch
 	}
 }
 
@@ -211,16 +212,41 @@ func (w *ingress) inner(sa *inSA, tunnel bool, payload []byte, next uint8, a *un
 		return nil, p, dropInner, false
 	}
 	b = b[:p.len:p.len]
-	f := p.key.flow()
-	switch {
-	case tunnel && (martian(f.Src) || slices.Contains(*w.p.own.Load(), f.Src)):
-		return nil, p, dropMartian, false
-	case !sa.permits(f) || w.trespasses(sa, &p.key):
-		return nil, p, dropPolicy, false
-	case tunnel && !congestion(b, p.v6, a.TOS):
+	if why, ok := w.judge(sa, tunnel, &p.key); !ok {
+		return nil, p, why, false
+	}
+	if tunnel && !congestion(b, p.v6, a.TOS) {
 		return nil, p, dropECN, false
 	}
 	return b, p, 0, true
+}
+
+// verdict is what judge has found right: a flow of an SA, under one SPD and with
+// the addresses that were ours.
+type verdict struct {
+	sa  *inSA
+	spd *snapshot
+	own *[]netip.Addr
+	key key
+}
+
+// judge reports whether sa may deliver packets of k. Most come in trains of one
+// flow, and are judged once.
+func (w *ingress) judge(sa *inSA, tunnel bool, k *key) (reason, bool) {
+	v := &w.good
+	s, own := w.p.spd.Load(), w.p.own.Load()
+	if v.sa == sa && v.spd == s && v.own == own && v.key == *k {
+		return 0, true
+	}
+	f := k.flow()
+	switch {
+	case tunnel && (martian(f.Src) || slices.Contains(*own, f.Src)):
+		return dropMartian, false
+	case !sa.permits(f) || w.trespasses(s, sa, k):
+		return dropPolicy, false
+	}
+	*v = verdict{sa, s, own, *k}
+	return 0, true
 }
 
 // martian addresses are nobody's source, whatever the selectors say; neither

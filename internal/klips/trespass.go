@@ -12,10 +12,9 @@ import (
 // and SAs match for one packet, or it is dropped).
 
 // trespasses reports whether a packet k that sa permits is for a tunnel to
-// somebody else, as the policy for the way back says. Nearly all SAs surround no
+// somebody else, as the policy of s for the way back says. Nearly all SAs surround no
 // other tunnel, and cost a comparison.
-func (w *ingress) trespasses(sa *inSA, k *key) bool {
-	s := w.p.spd.Load()
+func (w *ingress) trespasses(s *snapshot, sa *inSA, k *key) bool {
 	if !sa.surrounds(s) {
 		return false
 	}
