@@ -50,7 +50,7 @@ func newAuto() *cobra.Command {
 	var o autoOptions
 	chosen := map[string]*bool{}
 	c := &cobra.Command{
-		Use:   "auto [--asynchronous] [--verbose] [--config FILE] --OPERATION [NAME]",
+		Use:   "auto [--show|--showonly] [--asynchronous] [--verbose] [--config FILE] --OPERATION [NAME]",
 		Short: "Load, start, stop and watch connections with automatic keys",
 		Long: `auto hands one operation on a connection to the running daemon and prints what
 happens, each line with its class number. --up ends with 004 and exit code 0
@@ -146,6 +146,7 @@ func newSecrets() *cobra.Command {
 
 type autoOptions struct {
 	async, verbose, json, utc bool
+	shown, showOnly           bool
 	config                    string
 }
 
@@ -155,10 +156,17 @@ func (o *autoOptions) flags(c *cobra.Command) {
 	f.BoolVar(&o.verbose, "verbose", false, "print log lines (class 002) as well")
 	f.BoolVar(&o.json, "json", false, "print JSON")
 	f.BoolVar(&o.utc, "utc", false, "print times in UTC")
+	f.BoolVar(&o.shown, "show", false, "print the whack commands that amount to the same, as well")
+	f.BoolVar(&o.showOnly, "showonly", false, "print them and do nothing")
 	f.StringVar(&o.config, "config", "", "read connections from this file instead of ipsec.conf")
 }
 
 func (o *autoOptions) run(cmd *cobra.Command, op operation, name string) error {
+	if o.shown || o.showOnly {
+		if err := o.show(cmd.OutOrStdout(), op, name); err != nil || o.showOnly {
+			return err
+		}
+	}
 	config := o.config
 	if config != "" {
 		var err error

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"net/netip"
+	"os"
 	"slices"
 
 	"github.com/spf13/cobra"
@@ -19,6 +20,7 @@ func newWhack() *cobra.Command {
 	var serial, rekey uint32
 	var async, json bool
 	var debug debugFlags
+	var conn *whackConn
 	chosen := map[whack.Op]*bool{}
 	c := &cobra.Command{
 		Use:   "whack --OPERATION [--name NAME] ...",
@@ -26,6 +28,13 @@ func newWhack() *cobra.Command {
 		Long: `whack hands one operation or several to the running daemon. Its exit code is the
 class of the last reply that matters, as FreeS/WAN had it, and not that of the
 table of ` + "`ipsec help exit-codes'" + `.
+
+A connection is defined by --name and its two ends with --to between them, for
+example
+
+  ipsec whack --name x --psk --encrypt --tunnel --pfs --host 192.0.2.1 --client 10.1.0.0/24 --to --host 198.51.100.1 --client 10.2.0.0/24
+
+and ` + "`ipsec auto --showonly --add NAME'" + ` prints that of one in ipsec.conf.
 
 --debug-CLASS, with the classes of plutodebug=, logs these in detail and no
 others, until the daemon is told otherwise or ends.`,
@@ -41,6 +50,7 @@ others, until the daemon is told otherwise or ends.`,
 	f.StringVar(&crash, "crash", "", "drop all states with the peer at this address")
 	f.StringVar(&myID, "myid", "", "what %myid stands for")
 	debug.add(c)
+	conn = newWhackConn(c)
 	f.BoolVar(&async, "asynchronous", false, "do not wait for the outcome")
 	f.BoolVar(&json, "json", false, "print JSON")
 	f.String("label", "", "accepted for old scripts")
@@ -51,6 +61,18 @@ others, until the daemon is told otherwise or ends.`,
 		}
 		if classes, given := debug.classes(); given {
 			requests = append(requests, whack.Request{Op: whack.OpDebug, Args: whack.Args{Debug: classes}})
+		}
+		if conn.given() {
+			path, err := conn.define(name)
+			if err != nil {
+				return err
+			}
+			defer os.Remove(path)
+			op := whack.OpAdd
+			if *chosen[whack.OpDelete] { // the one of that name goes first
+				op, *chosen[whack.OpDelete] = whack.OpReplace, false
+			}
+			requests = append(requests, whack.Request{Op: op, Args: whack.Args{Name: name, Config: path}})
 		}
 		for _, o := range whackOperations {
 			if *chosen[o.op] {
