@@ -96,3 +96,12 @@ func printJSON(out io.Writer, v any) error {
 	e.SetEscapeHTML(false) // the arrows of selectors
 	return e.Encode(v)
 }
+
+// told says in JSON that something is done, if that was asked for; that it has
+// failed says run.
+func told(cmd *cobra.Command, asJSON bool, err error) error {
+	if err != nil || !asJSON {
+		return err
+	}
+	return json.NewEncoder(cmd.OutOrStdout()).Encode(outcome{})
+}

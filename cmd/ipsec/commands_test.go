@@ -127,6 +127,32 @@ func TestStartTellsOfLooseSecrets(t *testing.T) {
 	}
 }
 
+// --json says that a thing is done, too.
+func TestOutcomeOfManualAndSetup(t *testing.T) {
+	l := listen(t)
+	if err := os.WriteFile(filepath.Join(where().conf, "ipsec.conf"), []byte("version 2\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for args, want := range map[string]outcome{
+		"manual --down x --json": {},
+		"manual --json":          {whack.ExitUsage, "usage", ""},
+		"setup stop --json":      {},
+	} {
+		if strings.HasPrefix(args, "setup") && os.Geteuid() != 0 {
+			want = outcome{whack.ExitPermission, "not-permitted", ""}
+		}
+		r := runIpsec(t, strings.Fields(args)...)
+		var got outcome
+		if err := json.Unmarshal([]byte(r.out), &got); err != nil {
+			t.Errorf("%s: %v in %q, %s", args, err, r.out, r.err)
+		}
+		if got.Text = ""; got != want || r.code != int(want.Exit) {
+			t.Errorf("%s: exit %d, %+v, want %+v", args, r.code, got, want)
+		}
+	}
+	l.last()
+}
+
 // --json has the reason in a word, also where nothing answers.
 func TestReasonWithoutDaemon(t *testing.T) {
 	gateway(t)

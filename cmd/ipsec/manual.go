@@ -33,7 +33,9 @@ route stays and what the connection protects is dropped; --unroute ends that.
 --showonly prints them without doing anything; with --other, those of the peer.
 --union makes one connection of the parameters of several sections.`,
 		Args: cobra.MinimumNArgs(1),
-		RunE: func(cmd *cobra.Command, names []string) error { return o.run(cmd, names) },
+		RunE: func(cmd *cobra.Command, names []string) error {
+			return told(cmd, o.json && !o.only, o.run(cmd, names))
+		},
 	}
 	f := c.Flags()
 	f.Bool("up", false, "make SAs and eroutes, and route")
@@ -44,14 +46,15 @@ route stays and what the connection protects is dropped; --unroute ends that.
 	f.BoolVar(&o.show, "show", false, "print what is done")
 	f.BoolVar(&o.only, "showonly", false, "print it and do nothing")
 	f.BoolVar(&o.other, "other", false, "with --showonly: as the peer would do it")
+	f.BoolVar(&o.json, "json", false, "print the outcome as JSON")
 	f.StringVar(&o.iam, "iam", "", "ADDRESS@DEVICE: this is us, whatever addresses we have")
 	f.StringVar(&o.config, "config", "", "read connections from this file instead of ipsec.conf")
 	return c
 }
 
 type manualOptions struct {
-	union, show, only, other bool
-	iam, config              string
+	union, show, only, other, json bool
+	iam, config                    string
 }
 
 func (o *manualOptions) run(cmd *cobra.Command, names []string) error {

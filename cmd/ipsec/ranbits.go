@@ -17,7 +17,7 @@ const maxRandomBits = 20000 // as ranbits and rsasigkey always had it
 func newRanbits() *cobra.Command {
 	var continuous, bytes bool
 	c := &cobra.Command{
-		Use:   "ranbits [--continuous] [--bytes] N",
+		Use:   "ranbits [--quick] [--continuous] [--bytes] N",
 		Short: "Print N random bits for use as a key or shared secret",
 		Long: `ranbits prints N random bits, rounded up to whole octets, from the kernel's
 generator, as 0x and hexadecimal digits with _ after every eight of them. The

@@ -75,7 +75,7 @@ var documents = []document{
 	{"ipsec setup status", state{}, []item{{"but", "what does not fit together"}}},
 	{"ipsec auto --listcerts, ipsec auto --listcacerts", whack.Certs{}, nil},
 	{"ipsec auto --listcrls", whack.CRLs{}, nil},
-	{"Commands that do something: ipsec up, ipsec auto --up, ...", outcome{}, []item{
+	{"Commands that do something: ipsec up, ipsec auto --up, ipsec manual --up, ipsec setup start, ...", outcome{}, []item{
 		{"exit", "the exit code"}, {"reason", "the same in a word, where it is not 0"}, {"text", "what is said of it"},
 	}},
 }

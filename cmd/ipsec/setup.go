@@ -39,7 +39,7 @@ for, or stops it and removes its devices, routes and firewall rules.`,
 		Args:      cobra.MaximumNArgs(1),
 	}
 	var how setupOptions
-	c.Flags().BoolVar(&how.json, "json", false, "with status: print JSON")
+	c.Flags().BoolVar(&how.json, "json", false, "print the state, or the outcome, as JSON")
 	c.Flags().BoolVar(&how.show, "show", false, "print the actions as well")
 	c.Flags().BoolVar(&how.only, "showonly", false, "print the actions and do nothing")
 	for _, op := range setupOperations {
@@ -51,7 +51,7 @@ for, or stops it and removes its devices, routes and firewall rules.`,
 		if err != nil {
 			return err
 		}
-		return how.run(cmd, op)
+		return told(cmd, how.json && !how.only && op != "status", how.run(cmd, op))
 	}
 	return c
 }
