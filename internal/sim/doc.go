@@ -12,6 +12,8 @@
 // A run is a Script, written by hand or drawn from a seed (NewPlan). Every node
 // has a clock of its own, which may stop and leap.
 //
+// A Mesh is the other kind of run: no faults, but very many tunnels.
+//
 // The safety rules of check*.go hold after every event; those of quiet.go once
 // the faults have ended. A breach is kept in World.Breaches and ends nothing,
 // so that the trace shows what follows.
