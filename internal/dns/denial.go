@@ -84,7 +84,7 @@ func (z Zone) collect(authority []Set, now time.Time) (*proofs, error) {
 		if err != nil {
 			return nil, err
 		}
-		if l := Labels(set.Name); v.Labels != len(l) && !(l[0] == "*" && v.Labels == len(l)-1) {
+		if v.FromWildcard(set.Name) {
 			return nil, bogus("a proof at %s that was made from a wildcard", set.Name)
 		}
 		if p.end.IsZero() || v.End.Before(p.end) {
@@ -140,7 +140,7 @@ func (z Zone) Expanded(authority []Set, name string, labels int, now time.Time) 
 	next, life := Ancestor(name, labels+1), Verified{TTL: p.ttl, End: p.end}
 	gap := p.nsec3.cover(next)
 	switch {
-	case slices.ContainsFunc(p.nsec, func(n nsec) bool { return n.covers(z.Name, next) && !Within(next, n.next) }):
+	case slices.ContainsFunc(p.nsec, func(n nsec) bool { return n.covers(z.Name, next) && !n.excused(next) && !Within(next, n.next) }):
 		return NoName, life, nil
 	case p.nsec3.tooMuch, gap != nil && gap.optOut:
 		return Unsigned, life, nil
@@ -201,6 +201,9 @@ func (p *proofs) wildcardNSEC(zone, encloser string, rrtype uint16) (Denial, boo
 			return NoData, !n.types.has(rrtype) && !n.types.has(TypeCNAME)
 		}
 		if n.covers(zone, wild) && !n.excused(wild) {
+			if Within(wild, n.next) {
+				return NoData, true // only something below it exists
+			}
 			return NoName, true
 		}
 	}

@@ -127,14 +127,15 @@ func (h *hashed) deny(zone, name string, rrtype uint16) (Denial, error) {
 
 func (h *hashed) wildcard(encloser, name string, rrtype uint16, optOut bool) (Denial, error) {
 	wild := wildcardOf(encloser)
-	if w := h.match(wild); w != nil && !w.types.has(rrtype) && !w.types.has(TypeCNAME) {
-		return NoData, nil
-	}
+	w := h.match(wild)
+	noData := w != nil && !w.types.has(rrtype) && !w.types.has(TypeCNAME)
 	switch {
-	case h.cover(wild) == nil:
+	case !noData && h.cover(wild) == nil:
 		return 0, bogus("NSEC3 records do not deny a wildcard for %s", name)
 	case optOut:
-		return Unsigned, nil // an unsigned delegation may be in the gap
+		return Unsigned, nil // an unsigned delegation may be in the gap (section 9.2)
+	case noData:
+		return NoData, nil
 	}
 	return NoName, nil
 }

@@ -81,6 +81,13 @@ type Verified struct {
 	End    time.Time // of the signature
 }
 
+// FromWildcard reports whether a set at owner was made from a wildcard: fewer labels
+// were signed than it has, and it is not the wildcard itself (RFC 4035, section 5.3.2).
+func (v Verified) FromWildcard(owner string) bool {
+	l := Labels(owner)
+	return v.Labels < len(l) && !(l[0] == "*" && v.Labels == len(l)-1)
+}
+
 // Verify checks a set by the keys of its zone at the time now.
 func (s Set) Verify(zone string, keys []Key, now time.Time) (Verified, error) {
 	checks, expired := 0, false

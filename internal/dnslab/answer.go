@@ -200,11 +200,14 @@ func (s *Server) resolve(m *reply, name string, rrtype uint16) (delay time.Durat
 
 // static answers from a zone's text. It returns where a CNAME points.
 func (s *Server) static(m *reply, z *zone, name string, rrtype uint16) (next string) {
+	if to := s.redirect(m, z, name); to != "" {
+		return to
+	}
 	owner, sets := name, z.sets[name]
 	if sets == nil && !z.encloses(name) {
 		encloser := z.encloser(name)
 		owner = below("*", encloser)
-		if sets = z.sets[owner]; sets == nil {
+		if sets = z.sets[owner]; sets == nil && !z.encloses(owner) {
 			m.Rcode = dns.RcodeNameError
 			s.deny(m, z, name, encloser)
 			return ""

@@ -146,8 +146,13 @@ func (w *walk) proveSet(set dns.Set, m *dns.Message, z zone, name string, l *lif
 		return err
 	}
 	l.add(v)
-	labels := len(dns.Labels(set.Name))
-	if set.Name == name && v.Labels < labels {
+	if v.FromWildcard(set.Name) {
+		// RFC 4592, section 4.4, leaves open what a wildcard's DNAME means, and RFC
+		// 6672, section 3.3, advises against it: who trusts an answer made from one
+		// trusts the server.
+		if set.Type == dns.TypeDNAME {
+			return fmt.Errorf("%w: DNAME of %s made from a wildcard", dns.ErrBogus, printable(set.Name))
+		}
 		kind, proof, err := z.Expanded(dns.Sets(m.Authority), name, v.Labels, w.now)
 		if err != nil {
 			return err
@@ -160,12 +165,13 @@ func (w *walk) proveSet(set dns.Set, m *dns.Message, z zone, name string, l *lif
 	return nil
 }
 
-// absent proves that there is no record.
+// absent proves that there is no record. Whether there is no such name either is what
+// the proof says: nobody has signed the rcode (RFC 4035, section 5.4).
 func (w *walk) absent(m *dns.Message, z zone, name string, rrtype uint16, l *life, a *oe.Answer) error {
 	authority := dns.Sets(m.Authority)
-	a.NXDomain = m.RCode == dns.RCodeNXDomain
 	l.ttl = min(l.ttl, dns.SOAMinimum(authority))
 	if !z.signed {
+		a.NXDomain = m.RCode == dns.RCodeNXDomain
 		return nil
 	}
 	kind, v, err := z.Deny(authority, name, rrtype, w.now)
@@ -173,8 +179,11 @@ func (w *walk) absent(m *dns.Message, z zone, name string, rrtype uint16, l *lif
 		return err
 	}
 	l.add(v)
-	if kind == dns.Unsigned {
-		a.Security = oe.Insecure
+	switch kind {
+	case dns.Unsigned:
+		a.Security, a.NXDomain = oe.Insecure, m.RCode == dns.RCodeNXDomain
+	case dns.NoName:
+		a.NXDomain = true
 	}
 	return nil
 }
@@ -258,8 +267,8 @@ func (w *walk) delegation(child string, z zone) (k known, gone bool, err error) 
 		k, err := w.keysOf(child, digests)
 		return k, false, err
 	}
-	if _, ok := dns.Find(sets, child, dns.TypeCNAME); ok {
-		return known{}, false, nil // no zone begins where a CNAME is; the chain proves it later
+	if _, _, linked := link(sets, child); linked {
+		return known{}, false, nil // no zone begins at a CNAME or below a DNAME; the chain proves it later
 	}
 	kind, v, err := z.Deny(dns.Sets(m.Authority), child, dns.TypeDS, w.now)
 	if err != nil {
