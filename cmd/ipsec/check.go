@@ -231,10 +231,12 @@ func notApplied(list []check.Skipped) []string {
 		for _, s := range list {
 			if s.File == file {
 				ids = append(ids, s.Rule)
-				needs = append(needs, strings.TrimSuffix(s.Needs, " of the machine"))
+				if need := strings.TrimSuffix(s.Needs, " of the machine"); !slices.Contains(needs, need) {
+					needs = append(needs, need)
+				}
 			}
 		}
-		lines = append(lines, fmt.Sprintf("N/A: %s: %s: not known of its machine: %s", file, strings.Join(ids, " "), strings.Join(slices.Compact(needs), ", ")))
+		lines = append(lines, fmt.Sprintf("N/A: %s: %s: not known of its machine: %s", file, strings.Join(ids, " "), strings.Join(needs, ", ")))
 	}
 	return lines
 }

@@ -243,3 +243,11 @@ func TestFactsOfThisMachine(t *testing.T) {
 		t.Errorf("the file of this machine is not compared with it:\n%s", out)
 	}
 }
+
+// What several rules would need is said once for each file.
+func TestNotAppliedSaysEachNeedOnce(t *testing.T) {
+	got := notApplied([]check.Skipped{{Rule: "A", File: "f", Needs: "the routes of the machine"}, {Rule: "B", File: "f", Needs: "the records in DNS"}, {Rule: "C", File: "f", Needs: "the routes of the machine"}})
+	if want := "N/A: f: A B C: not known of its machine: the routes, the records in DNS"; len(got) != 1 || got[0] != want {
+		t.Errorf("%q", got)
+	}
+}
