@@ -26,6 +26,7 @@ func (s *step) earlyRequest(in inbound) {
 // IKE_AUTH holds an IKE SA that we are deleting for established from now on, and
 // gets the whole time to hear of it.
 func (s *step) answerAgain(in inbound) {
+	s.goesOn()
 	s.replay(in.local, in.remote)
 	if p := s.win.pending; p != nil && s.state == stateClosing && s.win.exchange == ike.Auth && p.count < maxByes {
 		p.giveUp = s.now.Add(byeTotal)

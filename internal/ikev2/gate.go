@@ -39,6 +39,7 @@ type arrival struct {
 	digest [sha256.Size]byte
 	src    netip.Prefix
 	until  time.Time
+	last   time.Time // beyond which until is not moved
 }
 
 // NewGate returns a gate.
@@ -202,12 +203,32 @@ func (g *Gate) open(now time.Time, gr *greeting, digest [sha256.Size]byte, src n
 
 // enter counts a half-open IKE SA, and returns until when it may be that.
 func (g *Gate) enter(s *SA, digest [sha256.Size]byte, src netip.Prefix, now time.Time) time.Time {
-	a := &arrival{sa: s, digest: digest, src: src, until: now.Add(g.limits.HalfOpenLife)}
+	life := g.limits.HalfOpenLife
+	a := &arrival{sa: s, digest: digest, src: src, until: now.Add(life), last: now.Add(halfOpenTurns * life)}
 	e := g.order.PushBack(a)
 	g.byMsg[digest], g.bySA[s] = e, e
 	g.bySrc[src]++
 	s.gate = g
 	return a.until
+}
+
+// goesOn gives a half-open IKE SA more time, because its peer has been heard of
+// again. Handshakes on a bad wire need it (NET-01). Who only repeats what it has
+// sent costs no more so than by beginning anew.
+func (g *Gate) goesOn(s *SA, now time.Time) {
+	if e, ok := g.bySA[s]; ok {
+		a := e.Value.(*arrival)
+		a.until = earliest(now.Add(g.limits.HalfOpenLife), a.last)
+		g.order.MoveToBack(e) // nearly in order of until: what is out of it is forgotten a little later
+	}
+}
+
+// until is how long a half-open IKE SA may be that.
+func (g *Gate) until(s *SA) time.Time {
+	if e, ok := g.bySA[s]; ok {
+		return e.Value.(*arrival).until
+	}
+	return time.Time{}
 }
 
 // release forgets a half-open IKE SA that is none any more.

@@ -36,11 +36,19 @@ func (s *step) ready() {
 	s.lastHeard = s.now
 	s.replaceAt, s.endAt = s.lifetimes(s.conn, s.conn.IKELife, s.first)
 	if s.natLocal {
-		s.keepAliveAt = s.now.Add(keepAliveEvery)
+		s.keepAliveAt = s.firstKeepAlive()
 	}
 	if s.gate != nil {
 		s.gate.settled(s.now, s.SA)
 		s.gate = nil
+	}
+}
+
+// goesOn gives a half-open IKE SA more time when its peer is heard of. That is the
+// gate's affair until the time is up: what proves nothing changes nothing here.
+func (s *step) goesOn() {
+	if s.gate != nil {
+		s.gate.goesOn(s.SA, s.now)
 	}
 }
 

@@ -35,6 +35,10 @@ const (
 	// between IKE_SA_INIT and IKE_AUTH (strongSwan sends at 0, 4, 11 s).
 	defaultHalfOpenLife = 30 * time.Second
 
+	// halfOpenTurns bounds how often that time is granted anew to a peer that goes
+	// on, as handshakes with EAP or several key exchanges do.
+	halfOpenTurns = 4
+
 	// nonceLen is twice the 128 bits that RFC 7296, 2.10 asks for, and half the
 	// key of the largest PRF we have.
 	nonceLen = 32
@@ -71,8 +75,8 @@ const (
 	maxByes = 16
 
 	// maxWait is where doubling ends: within the same total a path that loses
-	// every third packet gets 18 chances instead of 7.
-	maxWait = 4 * time.Second
+	// every third packet gets 22 chances instead of 7.
+	maxWait = 3 * time.Second
 
 	// Cached responses are sent again to whoever repeats a request, but no
 	// faster than this, lest we be a loudspeaker (adversary.md V2S-03).

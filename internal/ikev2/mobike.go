@@ -117,7 +117,7 @@ func echoes(ps wire.Payloads, cookie []byte) bool {
 func (s *step) rehome() {
 	s.keepAliveAt = time.Time{}
 	if s.natLocal {
-		s.keepAliveAt = s.now.Add(keepAliveEvery)
+		s.keepAliveAt = s.firstKeepAlive()
 	}
 	for _, c := range s.children {
 		s.rehomeChild(c)

@@ -79,6 +79,7 @@ func (s *step) receiveRequest(in inbound) {
 		return
 	}
 	s.heard(in)
+	s.goesOn()
 	s.win.take(ike.Received{Local: in.local, Remote: in.remote, Msg: in.msg}, in.Exchange)
 	switch {
 	case isNotify && s.established() && bad.Type == ike.NotifyUnsupportedCritical:

@@ -116,12 +116,24 @@ func (s *SA) probeAt() time.Time {
 	if s.conn == nil || s.conn.DPDDelay <= 0 || s.win.pending != nil || s.active != nil || len(s.tasks) > 0 {
 		return time.Time{}
 	}
-	return s.lastHeard.Add(s.conn.DPDDelay)
+	return s.lastHeard.Add(ike.Patience(s.ownSPI(), s.conn.DPDDelay))
+}
+
+// firstKeepAlive is when a NAT hears of us first, at the latest after the time
+// that a mapping is sure to live.
+func (s *step) firstKeepAlive() time.Time {
+	return s.now.Add(ike.Phase(s.ownSPI(), keepAliveEvery))
 }
 
 // outOfTime ends a state that may only last for a while.
 func (s *step) outOfTime() {
 	s.giveUp = time.Time{}
+	if s.gate != nil {
+		if until := s.gate.until(s.SA); s.now.Before(until) {
+			s.giveUp = until
+			return
+		}
+	}
 	switch s.state {
 	case stateKeyR, stateInitR, stateAuthR, stateEAPR:
 		s.fail(&ike.Failure{Reason: ike.ReasonSilent, Why: "the peer did not go on after IKE_SA_INIT"})

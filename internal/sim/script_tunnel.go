@@ -52,6 +52,7 @@ func (s *Script) tunnel(a []string) error {
 //	tfc=no  encap=yes|no|auto  dpdaction=hold|clear|restart
 //	childless=allow|prefer|force|never
 //	virtual=yes asks for an address, pool=yes gives one; asks=NODE: it asks, and the other gives
+//	keys=yes    both prove themselves by keys
 //	eap=NODE    that end proves itself by a password, the other by its key
 //	via=NODE    one end is called there, which sends the caller on (RFC 5685)
 func (s *Script) setOption(n *Node, d *connection.Description, key, value string) (err error) {
@@ -89,6 +90,11 @@ func (s *Script) setOption(n *Node, d *connection.Description, key, value string
 		d.RequestIP = []netip.Addr{netip.IPv4Unspecified()}
 	case key == "asks":
 		d.FromPool = true
+	case key == "keys":
+		method := []ike.AuthMethod{ike.AuthPubkey}
+		d.Local.Auth, d.Remote.Auth = method, method
+		n.Key()
+		d.Remote.Keys = []ike.PublicKey{{Key: s.world.Node(d.Remote.ID.Data).Key(), Origin: "the simulation"}}
 	case key == "eap":
 		err = s.eap(n, d, value)
 	case key == "via":

@@ -40,6 +40,8 @@ func (p *planner) tunnel(i int, ike string, fragment int) (lines []string) {
 			words = append(words, "asks=west")
 			t.only = t.a
 		}
+	case 2:
+		words = append(words, "keys=yes")
 	case 1: // one that has a password
 		words = append(words, "eap="+t.a)
 		t.only = t.a
