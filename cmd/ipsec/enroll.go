@@ -87,6 +87,9 @@ func (o *enrolment) one(ctx context.Context) error {
 	if !o.print && (o.server == "" || o.tsig == "") {
 		return fail(whack.ExitUsage, "either --print, or --server and --tsig")
 	}
+	if err := o.checkPolicy(); err != nil {
+		return err
+	}
 	m, err := enroll.Parse(o.address, o.clients)
 	if err != nil {
 		return fail(whack.ExitUsage, "%w", err)
@@ -248,42 +251,6 @@ func keyOf(conf string) (key crypto.PublicKey, how string, err error) {
 		err = replaceSecret(file, entry, nil)
 	}
 	return signer.Public(), "new", err
-}
-
-// policyDir is where policy groups are.
-func policyDir() string {
-	setup := config.Load(where().conf).Setup
-	return filepath.Join(config.IPsecDir(where().conf, &setup), "policies")
-}
-
-// addPolicy adds the networks that a group does not have yet.
-func addPolicy(file string, nets []string) (added int, err error) {
-	text, err := os.ReadFile(file)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return 0, err
-	}
-	have := map[string]bool{}
-	for line := range strings.Lines(string(text)) {
-		if w := strings.Fields(line); len(w) == 1 {
-			have[w[0]] = true
-		}
-	}
-	if len(text) > 0 && text[len(text)-1] != '\n' {
-		text = append(text, '\n')
-	}
-	for _, n := range nets {
-		if !have[n] {
-			text = append(text, n+"\n"...)
-			added++
-		}
-	}
-	if added == 0 {
-		return 0, nil
-	}
-	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
-		return 0, err
-	}
-	return added, replaceSecret(file, text, nil)
 }
 
 // many prepares all gateways of a list.

@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -56,11 +57,37 @@ func TestE08Enroll(t *testing.T) {
 	if r := runIpsec(t, "oe", "check", "10.1.7.5"); r.code != 1 || !strings.Contains(r.out, "(no-record)") {
 		t.Errorf("%+v", r)
 	}
+	for _, bad := range []string{"--policy 10.0.0.0/33", "--policy 10.0.0.1/8-tcp", "--policy #", "--policy 10.0.0.0/8 --group nobody", "--policy 10.0.0.0/8 --group ../../etc/x"} {
+		if r := runIpsec(t, append(slices.Clone(args[:9]), strings.Fields(bad)...)...); r.code != 2 || r.out != "" || !strings.Contains(r.err, strings.Fields(bad)[0]) && !strings.Contains(r.err, "--group") {
+			t.Errorf("%s: %+v", bad, r)
+		}
+	}
 	for _, bad := range []string{"enroll --address 10.1.7.1", "enroll --address x --print", "enroll --batch f", "enroll --address 10.1.7.1 --clients 10.0.0.0/8 --print"} {
 		if r := runIpsec(t, strings.Fields(bad)...); r.code != 2 {
 			t.Errorf("%s: %+v", bad, r)
 		}
 	}
+}
+
+// --policy adds the entries that a group does not have, however they are written;
+// the file keeps its mode, and a new one is no secret.
+func TestEnrollPolicyFile(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "policies", "private")
+	check := func(lines []string, added int, text string, mode os.FileMode) {
+		t.Helper()
+		n, err := addPolicy(file, lines)
+		b, _ := os.ReadFile(file)
+		info, statErr := os.Stat(file)
+		if err != nil || statErr != nil || n != added || string(b) != text || info.Mode().Perm() != mode {
+			t.Errorf("%v: %d added, %v, %q, %v", lines, n, err, b, info.Mode())
+		}
+	}
+	check([]string{"10.0.0.0/8", "10.0.0.0/8 # twice"}, 1, "10.0.0.0/8\n", 0o644)
+	if err := os.WriteFile(file, []byte("  10.0.0.0/8 # ours\n192.0.2.1"), 0o640); err != nil || os.Chmod(file, 0o640) != nil {
+		t.Fatal(err)
+	}
+	check([]string{"10.0.0.0/8", "192.0.2.1/32"}, 0, "  10.0.0.0/8 # ours\n192.0.2.1", 0o640)
+	check([]string{"10.0.0.0/8 tcp 0 25", "192.0.2.2"}, 2, "  10.0.0.0/8 # ours\n192.0.2.1\n10.0.0.0/8 tcp 0 25\n192.0.2.2\n", 0o640)
 }
 
 // A list of gateways becomes a directory for each, and one text for the zone.

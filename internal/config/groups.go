@@ -122,6 +122,20 @@ func (g *Groups) parse(group, file, text string) {
 	}
 }
 
+// ParseGroupLine reads what may stand in a line of a policy group file; none for a
+// comment.
+func ParseGroupLine(line string) ([]GroupEntry, error) {
+	words := groupWords(line)
+	if len(words) == 0 {
+		return nil, nil
+	}
+	list, _, err := parseGroupEntry(words)
+	if m, ok := errors.AsType[mendable](err); ok && m.mend != "" {
+		err = fmt.Errorf("%w: %s", err, m.mend)
+	}
+	return list, err
+}
+
 // groupWords splits a line; a word that begins with # ends it.
 func groupWords(line string) []string {
 	words := strings.FieldsFunc(line, func(r rune) bool { return r == ' ' || r == '\t' || r == '\r' || r == '\n' })
