@@ -90,7 +90,12 @@ func newRoot() *cobra.Command {
 
 It reads /etc/ipsec.conf and /etc/ipsec.secrets, negotiates by IKE and carries
 traffic through a device called ipsec0. ` + "`ipsec demo'" + ` shows a whole tunnel
-working on this machine without touching its network.`,
+working on this machine without touching its network.
+
+Variables of the environment name other places, for several gateways on one
+machine: IPSEC_CONFS for ipsec.conf, ipsec.secrets and ipsec.d (/etc),
+IPSEC_RUNDIR for what belongs to a running daemon (/run/pluto), IPSEC_STATEDIR
+for what outlives a boot (/var/lib/ipsec).`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		Args: func(_ *cobra.Command, args []string) error {

@@ -108,6 +108,25 @@ func TestExitCodes(t *testing.T) {
 	}
 }
 
+// The variables that say where things are, and their defaults, can be found.
+func TestPlacesAreDocumented(t *testing.T) {
+	guide, err := os.ReadFile("../../docs/guide.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, v := range []string{"IPSEC_CONFS", "IPSEC_RUNDIR", "IPSEC_STATEDIR"} {
+		t.Setenv(v, "")
+		if !strings.Contains(runIpsec(t, "--help").out, v) || !strings.Contains(string(guide), v) {
+			t.Errorf("nothing about %s", v)
+		}
+	}
+	for _, dir := range []string{where().conf, where().run, where().state} {
+		if !strings.Contains(runIpsec(t, "--help").out, "("+dir+")") || !strings.Contains(string(guide), "`"+dir+"`") {
+			t.Errorf("nothing about %s", dir)
+		}
+	}
+}
+
 // Scripts cut the third word of the first line.
 func TestVersionIsTheThirdWord(t *testing.T) {
 	words := strings.Fields(runIpsec(t, "--version").out)
