@@ -79,7 +79,7 @@ var connKeys = append(oeKeys, []keyword[Conn]{
 	{name: "lifepackets", aliases: []string{"ipsec-max-packets"}, kind: "number", def: "0", doc: "Packets after which a Child SA ends; 0: no limit.", field: amount(func(c *Conn) *uint64 { return &c.LifePackets })},
 	{name: "retransmit-interval", kind: "milliseconds", def: "0s", doc: "First wait for an answer; it doubles. 0: built-in.", field: span(func(c *Conn) *time.Duration { return &c.RetransmitAt }, time.Millisecond)},
 	{name: "retransmit-timeout", kind: "duration", def: "0s", doc: "Longest wait for an answer. 0: built-in.", field: span(func(c *Conn) *time.Duration { return &c.RetransmitEnd }, time.Second)},
-	{name: "dpddelay", kind: "duration", def: "30s", doc: "Silence after which the peer is asked whether it lives; 0: never.", field: span(func(c *Conn) *time.Duration { return &c.DPDDelay }, time.Second)},
+	{name: "dpddelay", kind: "duration", def: "30s", doc: "Silence after which the peer is asked whether it lives, at the latest; each IKE SA has its own moment in the second half of it, so that many do not ask at once; 0: never.", field: span(func(c *Conn) *time.Duration { return &c.DPDDelay }, time.Second)},
 	{name: "dpdtimeout", kind: "duration", def: "2m", doc: "IKEv1: silence after which the peer is dead.", field: span(func(c *Conn) *time.Duration { return &c.DPDTimeout }, time.Second)},
 	{name: "dpdaction", kind: "hold, clear, restart or none", doc: "What becomes of the connection of a dead peer.",
 		field: enum(func(c *Conn) *DPDAction { return &c.DPDAction }, word[DPDAction]{"", DPDDefault, ""}, word[DPDAction]{"hold", DPDHold, ""}, word[DPDAction]{"trap", DPDHold, ""},

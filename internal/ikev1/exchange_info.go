@@ -254,5 +254,5 @@ func (s *SA) probeAt() time.Time {
 	if s.dpd.tries > 0 {
 		return s.dpd.again
 	}
-	return s.lastHeard.Add(s.conn.DPDDelay)
+	return s.lastHeard.Add(ike.Patience(s.ownSPI(), s.conn.DPDDelay))
 }

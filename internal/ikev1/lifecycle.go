@@ -23,7 +23,7 @@ func (s *step) up() {
 	}
 	s.replaceAt, s.endAt = s.lifetimes(s.conn, life, s.first, mayRekey)
 	if s.natLocal {
-		s.keepAliveAt = s.now.Add(keepAliveEvery)
+		s.keepAliveAt = s.firstKeepAlive()
 	}
 	s.leaveGate()
 	s.isUp = true

@@ -117,6 +117,14 @@ func (s *SA) Serial() uint32 { return s.serial }
 // SPIs implements ike.Machine: the cookies.
 func (s *SA) SPIs() (initiator, responder uint64) { return s.spiI, s.spiR }
 
+// ownSPI is the one of the two that we have chosen.
+func (s *SA) ownSPI() uint64 {
+	if s.first {
+		return s.spiI
+	}
+	return s.spiR
+}
+
 // Initiator implements ike.Machine.
 func (s *SA) Initiator() bool { return s.first }
 

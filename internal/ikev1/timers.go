@@ -113,6 +113,12 @@ func (s *step) established(due func(time.Time) bool) {
 	}
 }
 
+// firstKeepAlive is when a NAT hears of us first, at the latest after the time
+// that a mapping is sure to live.
+func (s *step) firstKeepAlive() time.Time {
+	return s.now.Add(ike.Phase(s.ownSPI(), keepAliveEvery))
+}
+
 // isakmpTimes does what is due in an ISAKMP SA that lives.
 func (s *step) isakmpTimes(due func(time.Time) bool) {
 	if due(s.keepAliveAt) {
