@@ -1,8 +1,11 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -124,6 +127,20 @@ func TestStartTellsOfLooseSecrets(t *testing.T) {
 	}
 	if got := diag.String(); strings.Count(got, "\n") != 1 || !strings.Contains(got, "ipsec.secrets") || !strings.Contains(got, "chmod 600") {
 		t.Errorf("%q", got)
+	}
+}
+
+// An answer that has been printed stays the only one.
+func TestOneJSONValue(t *testing.T) {
+	failure := &exitError{whack.ExitFailed, errors.New("1 of 2 seeds break a rule")}
+	for _, printed := range []string{"", "{\"seeds\":2}\n"} {
+		var b strings.Builder
+		a := &answer{Writer: &b}
+		fmt.Fprint(a, printed)
+		a.failed(failure)
+		if want := cmp.Or(printed, "{\"exit\":1,\"reason\":\"failed\",\"text\":\"1 of 2 seeds break a rule\"}\n"); b.String() != want {
+			t.Errorf("%q, want %q", &b, want)
+		}
 	}
 }
 

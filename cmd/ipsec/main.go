@@ -31,9 +31,9 @@ func main() {
 // run executes one command line and returns its exit code. What fails before it
 // has printed anything says so in JSON too, where --json was asked for.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-	root := newRoot()
+	root, answer := newRoot(), &answer{Writer: stdout}
 	root.SetArgs(args)
-	root.SetOut(stdout)
+	root.SetOut(answer)
 	root.SetErr(stderr)
 	cmd, err := root.ExecuteContextC(ctx)
 	if err == nil {
@@ -46,10 +46,29 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	if exit.err != nil {
 		fmt.Fprintf(stderr, "%s: %v\n", strings.TrimPrefix(cmd.CommandPath(), "ipsec "), exit.err)
 		if on, err := cmd.Flags().GetBool("json"); err == nil && on {
-			_ = json.NewEncoder(stdout).Encode(outcome{exit.code, exit.code.String(), exit.err.Error()})
+			answer.failed(exit)
 		}
 	}
 	return int(exit.code)
+}
+
+// answer is standard output. It knows whether anything has been printed.
+type answer struct {
+	io.Writer
+	begun bool
+}
+
+func (a *answer) Write(b []byte) (int, error) {
+	a.begun = a.begun || len(b) > 0
+	return a.Writer.Write(b)
+}
+
+// failed says in JSON why a command has ended, unless it has answered already:
+// an answer is one JSON value.
+func (a *answer) failed(exit *exitError) {
+	if !a.begun {
+		_ = json.NewEncoder(a).Encode(outcome{exit.code, exit.code.String(), exit.err.Error()})
+	}
 }
 
 // classify gives an error of the command-line parser its exit code: an unknown

@@ -128,6 +128,9 @@ func (o *verifyOrder) run(cmd *cobra.Command) error {
 }
 
 func (o *verifyOrder) colours(out io.Writer) bool {
+	if a, ok := out.(*answer); ok {
+		out = a.Writer
+	}
 	f, ok := out.(*os.File)
 	return o.colour || !o.plain && ok && term.IsTerminal(int(f.Fd()))
 }

@@ -5,9 +5,11 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"cygnet/internal/check"
+	"cygnet/internal/lab/labtest"
 )
 
 // freeswan.md 4.15, check 6: a rule that rewrites what a tunnel carries fails,
@@ -35,5 +37,21 @@ func TestVerifyNAT(t *testing.T) {
 		if f.Verdict != c.want || c.want == verdictFailed && !strings.Contains(strings.Join(f.Advice, " "), `"masquerade" rewrites packets from 10.1.0.0/24 to 10.2.0.0/24`) {
 			t.Errorf("%s: %+v", name, f)
 		}
+	}
+}
+
+// Verdicts are coloured on a terminal, and nowhere else.
+func TestVerifyColours(t *testing.T) {
+	terminal, err := os.OpenFile("/dev/ptmx", os.O_RDWR|syscall.O_NOCTTY, 0)
+	labtest.Need(t, err == nil, "a terminal (/dev/ptmx)")
+	defer terminal.Close()
+	file, err := os.Create(filepath.Join(t.TempDir(), "out"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	var o verifyOrder
+	if !o.colours(&answer{Writer: terminal}) || o.colours(&answer{Writer: file}) || o.colours(&answer{Writer: &strings.Builder{}}) {
+		t.Error("colours are not where the terminal is")
 	}
 }
