@@ -306,6 +306,8 @@ func (s *step) caller(peer, want ike.ID, asks bool, methods ...ike.AuthMethod) (
 			why.Why = fmt.Sprintf("peer '%s' authenticates by %s, which connection %q does not allow", peer, methodNames(methods), c.Name)
 		case len(c.Local.Auth) == 0:
 			why.Why = fmt.Sprintf("connection %q has no way to authenticate us", c.Name)
+		case c.Local.Auth[0].EAP() && !methods[0].EAP(): // RFC 7296, 2.16: only who begins can, but for EAP alone
+			why.Why = fmt.Sprintf("connection %q authenticates us by %s, which only we can begin", c.Name, methodNames(c.Local.Auth))
 		case !s.allowed(c):
 			why.Reason = ike.ReasonProposal
 			why.Why = fmt.Sprintf("connection %q of peer '%s' does not allow %s", c.Name, peer, s.chosen)
