@@ -24,6 +24,9 @@ type Progress func(done, total int64)
 //	HOST: sh COMMAND                   anything else, by the shell of this machine
 //	HOST: ping TARGET [from ADDR]      answered, three times of three; {1..9} in
 //	                                   an address: each of them, once
+//	HOST: ping TARGET [from ADDR] once   a single request, answered: of those that
+//	                                   wait for a tunnel, only the first and the
+//	                                   newest are kept
 //	HOST: ping TARGET [from ADDR] until answered   within a minute
 //	HOST: no ping TARGET [from ADDR]   never answered
 //	HOST: keep pinging TARGET          in the background, 20 a second
@@ -144,6 +147,9 @@ func (x *run) ping(ctx context.Context, h *lab.Host, w []string) (string, error)
 	}
 	if strings.HasSuffix(strings.Join(w, " "), " until answered") {
 		return x.pingUntil(ctx, h, e)
+	}
+	if w[len(w)-1] == "once" {
+		e.Count, e.Wait = 1, 5*time.Second
 	}
 	r, err := h.Ping(ctx, e)
 	if err != nil {

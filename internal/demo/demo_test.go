@@ -82,6 +82,8 @@ func TestStepsFail(t *testing.T) {
 		{"wire: only IKE and ESP", "nothing crossed"},
 		{"west: ping world\nwire: only IKE and ESP", "other packets crossed"},
 		{"west: ping world\nwire: nothing clear", "clear packets"},
+		{"wire: at west only TCP", "CLEAR 0"},
+		{"west: ping world\nwire: at west only TCP", "CLEAR 6"},
 		{"west: kill pluto", "no daemon"},
 		{"sunset: send 1 MB to sunrise", "connect"},
 		{"sunset: keep pinging sunrise\nsunset: wait 0.2\nsunset: stop pinging sunrise, at most 2 lost", "0 of"},

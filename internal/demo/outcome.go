@@ -37,6 +37,7 @@ type Crossed struct {
 	IKE       uint64 `json:"ike"`
 	ESP       uint64 `json:"esp"`
 	ESPinUDP  uint64 `json:"esp_in_udp"`
+	InTCP     uint64 `json:"in_tcp"` // IKE and ESP
 	Protected uint64 `json:"protected_bytes"`
 	Link      uint64 `json:"link"` // ARP, neighbour discovery, keep-alives
 	Other     uint64 `json:"other"`

@@ -62,8 +62,12 @@ func (s *Story) End(o *Outcome) {
 		fmt.Fprint(s.Out, "\nWhat crossed the outer wires, from beginning to end:\n")
 	}
 	for _, w := range o.Wires {
-		fmt.Fprintf(s.Out, "    nic-%-5s IKE %-5d ESP %-7d ESP-in-UDP %-5d (%s protected)  other %d  in the clear %d\n",
-			w.Wire, w.IKE, w.ESP, w.ESPinUDP, size(w.Protected), w.Other, w.Clear)
+		tcp := ""
+		if w.InTCP > 0 {
+			tcp = fmt.Sprintf(" in-TCP %-5d", w.InTCP)
+		}
+		fmt.Fprintf(s.Out, "    nic-%-5s IKE %-5d ESP %-7d ESP-in-UDP %-5d%s (%s protected)  other %d  in the clear %d\n",
+			w.Wire, w.IKE, w.ESP, w.ESPinUDP, tcp, size(w.Protected), w.Other, w.Clear)
 	}
 	for _, t := range o.Eroutes {
 		if t.Text != "" {

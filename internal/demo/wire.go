@@ -51,6 +51,7 @@ func (x *run) unwatch() error {
 //	wire: [at NAME] no ESP             nothing protected crossed
 //	wire: [at NAME] no IKE             nothing was negotiated
 //	wire: [at NAME] no UDP             no ESP in UDP crossed
+//	wire: [at NAME] only TCP           IKE and ESP in TCP (RFC 9329), and nothing else
 //	wire: [at NAME] may be clear       clear packets are no failure here, for the rest of the scenario
 func (x *run) judge(w []string) (string, error) {
 	wires := x.wires
@@ -74,7 +75,7 @@ func (x *run) judge(w []string) (string, error) {
 		if err := v.rule(rule, since); err != nil {
 			return "", err
 		}
-		ours += since.Protected() + since.Frames[lab.IKE]
+		ours += since.Protected() + since.Frames[lab.IKE] + since.Frames[lab.InTCP]
 		lines = append(lines, fmt.Sprintf("%-5s %s", v.name, summary(since)))
 	}
 	if rule == "only IKE and ESP" && ours == 0 {
@@ -105,6 +106,10 @@ func (v *wire) rule(rule string, c lab.Counts) error {
 		if c.Frames[lab.ESPinUDP] > 0 {
 			return fmt.Errorf("%d packets of ESP in UDP crossed at %s", c.Frames[lab.ESPinUDP], v.name)
 		}
+	case "only TCP":
+		if other := c.Foreign() + c.Protected() + c.Frames[lab.IKE] + c.Frames[lab.KeepAlive]; other > 0 || c.Frames[lab.InTCP] == 0 {
+			return fmt.Errorf("at %s crossed %s", v.name, summary(c))
+		}
 	case "may be clear":
 		v.open = true
 	default:
@@ -117,7 +122,7 @@ func (v *wire) rule(rule string, c lab.Counts) error {
 // clear packets.
 func summary(c lab.Counts) string {
 	var parts []string
-	for _, k := range []lab.Kind{lab.IKE, lab.ESP, lab.ESPinUDP, lab.KeepAlive, lab.AH, lab.Link, lab.Other, lab.Clear} {
+	for _, k := range []lab.Kind{lab.IKE, lab.ESP, lab.ESPinUDP, lab.InTCP, lab.KeepAlive, lab.AH, lab.Link, lab.Other, lab.Clear} {
 		if c.Frames[k] > 0 || k == lab.Clear {
 			parts = append(parts, fmt.Sprintf("%s %d", k, c.Frames[k]))
 		}
@@ -162,8 +167,8 @@ func (x *run) prove(ctx context.Context) error {
 
 func crossed(name string, c lab.Counts) Crossed {
 	return Crossed{
-		Wire: name, IKE: c.Frames[lab.IKE], ESP: c.Frames[lab.ESP], ESPinUDP: c.Frames[lab.ESPinUDP],
-		Protected: c.Bytes[lab.ESP] + c.Bytes[lab.ESPinUDP], Link: c.Frames[lab.Link] + c.Frames[lab.KeepAlive],
+		Wire: name, IKE: c.Frames[lab.IKE], ESP: c.Frames[lab.ESP], ESPinUDP: c.Frames[lab.ESPinUDP], InTCP: c.Frames[lab.InTCP],
+		Protected: c.Bytes[lab.ESP] + c.Bytes[lab.ESPinUDP] + c.Bytes[lab.InTCP], Link: c.Frames[lab.Link] + c.Frames[lab.KeepAlive],
 		Other: c.Frames[lab.Other], Clear: c.Frames[lab.Clear],
 	}
 }

@@ -16,6 +16,7 @@ const (
 	IKE                   // UDP 500, or UDP 4500 with the non-ESP marker
 	ESP                   // IP protocol 50
 	ESPinUDP              // UDP 4500 without the marker, RFC 3948
+	InTCP                 // TCP 4500: IKE and ESP in one stream, RFC 9329
 	KeepAlive             // one octet 0xFF on UDP 4500, RFC 3948 2.3
 	AH                    // IP protocol 51
 	Link                  // ARP, IPv6 neighbour discovery and multicast listener reports
@@ -23,7 +24,7 @@ const (
 	kinds
 )
 
-var kindNames = [...]string{"other", "IKE", "ESP", "ESP-in-UDP", "keep-alive", "AH", "link", "CLEAR"}
+var kindNames = [...]string{"other", "IKE", "ESP", "ESP-in-UDP", "in-TCP", "keep-alive", "AH", "link", "CLEAR"}
 
 // String is the kind's name in a summary.
 func (k Kind) String() string { return kindNames[k] }
@@ -125,7 +126,7 @@ func (c *Classifier) judge(f Frame, payload []byte, first bool) Frame {
 		f.Kind, f.Note = Clear, ", readable content"
 		return f
 	}
-	const icmp, udp, esp, ah = 1, 17, 50, 51
+	const icmp, tcp, udp, esp, ah = 1, 6, 17, 50, 51
 	switch f.Proto {
 	case icmp:
 		if refusesIKE(payload) {
@@ -135,6 +136,8 @@ func (c *Classifier) judge(f Frame, payload []byte, first bool) Frame {
 		f.Kind = ESP
 	case ah:
 		f.Kind = AH
+	case tcp:
+		f.Kind = tcpKind(payload, first)
 	case udp:
 		f.Kind = udpKind(payload, first)
 	}
@@ -180,4 +183,16 @@ func udpKind(udp []byte, first bool) Kind {
 		return IKE
 	}
 	return ESPinUDP
+}
+
+// tcpKind knows the connections of RFC 9329 by a port, as udpKind does. What is
+// in them cannot be told apart: messages begin anywhere in a segment.
+func tcpKind(tcp []byte, first bool) Kind {
+	if len(tcp) < 20 || !first {
+		return Other
+	}
+	if binary.BigEndian.Uint16(tcp) == 4500 || binary.BigEndian.Uint16(tcp[2:]) == 4500 {
+		return InTCP
+	}
+	return Other
 }
