@@ -59,6 +59,10 @@ func (t *Table) childUp(r ike.Report, c *conn, up ike.ChildUp) {
 			old.replaced, ch.root = true, old.root
 		}
 	}
+	late := t.overtaken(c, up.IKE)
+	if late {
+		ch.replaced, ch.use = true, false
+	}
 	t.awaitPeer(c, ch)
 	t.reauthenticated(c, up.IKE)
 	c.children = append(c.children, ch)
@@ -80,6 +84,9 @@ func (t *Table) childUp(r ike.Report, c *conn, up ike.ChildUp) {
 	}
 	t.checkSurplus(c)
 	t.dropOthers(c, up.IKE)
+	if late {
+		t.dropIdle(t.ikeBySerial(up.IKE))
+	}
 	t.release(c, nil)
 }
 

@@ -62,6 +62,16 @@ func (t *Table) reauthenticated(c *conn, serial uint32) {
 	}
 }
 
+// overtaken reports whether a new Child SA of c, on the IKE SA of that number, is of
+// no use: a rekeying was under way there when reauthentication has brought another
+// pair on the IKE SA that takes its place.
+func (t *Table) overtaken(c *conn, serial uint32) bool {
+	return slices.ContainsFunc(c.children, func(ch *child) bool {
+		sa := t.ikeBySerial(ch.ike)
+		return sa != nil && sa.reauths != 0 && sa.reauths == serial && !ch.closing && !ch.replaced
+	})
+}
+
 // awaitPeer keeps what we send on the pair that carries it now, when the peer
 // makes another on a new IKE SA before it breaks the old one: it has no SA to
 // receive on until our answer is there. Its Delete of the old one ends the

@@ -97,6 +97,30 @@ func TestReauthenticationRefused(t *testing.T) {
 	}
 }
 
+// A rekeying on the old IKE SA that comes to its end after the new one has a pair
+// for the connection brings nothing that is used, and keeps nothing alive.
+func TestReauthenticationOvertakesRekeying(t *testing.T) {
+	w := newWorld(t)
+	w.add(describe("a", "10.1.0.0/24", "10.2.0.0/24"), describe("b", "10.1.0.0/24", "10.3.0.0/24"))
+	old, first := w.up("a")
+	w.up("b")
+	a, b := w.conn("a"), w.conn("b")
+	w.report(old, ike.Report{Conn: a.Conn, Serial: old, Fact: ike.ReauthDue{}})
+	n := w.ikes[len(w.ikes)-1]
+	w.ikeUp(n, a.Conn)
+	w.childUp(n, a.Conn)
+	w.childUp(old, a.Conn, func(u *ike.ChildUp) { u.Rekeyed = first })
+	if got := a.using().ike; got != n {
+		t.Errorf("a uses IKE SA #%d", got)
+	}
+	told := len(w.commands)
+	w.childUp(n, b.Conn)
+	w.pass(surplusDelay)
+	if got := w.commands[told:]; len(got) != 1 || got[0].Serial != old || got[0].Event != ike.Event(ike.Delete{Moved: true}) {
+		t.Errorf("told: %v", got)
+	}
+}
+
 // If the old IKE SA is rekeyed meanwhile, its successor is the one that goes.
 func TestReauthenticateRekeyed(t *testing.T) {
 	w := newWorld(t)

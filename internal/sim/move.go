@@ -22,18 +22,25 @@ func (n *Node) Move(addr string) error {
 	}
 	w.Trace.add(n.Name, "$ the address is now "+addr)
 	w.Stats.Moves++
-	if n.out() {
-		n.Addr, w.byAddr[to] = to, n
-		return nil
-	}
-	n.Addr = to
-	w.byAddr[to] = n
+	n.Addr, w.byAddr[to] = to, n
 	w.disturb() // packets on the way to the old address find nobody
+	if n.sleeping() {
+		w.at(n.asleep, classTimer, n.moved)
+	} else {
+		n.moved()
+	}
+	return nil
+}
+
+// moved tells the machines of the node which address it has.
+func (n *Node) moved() {
+	if n.out() {
+		return
+	}
 	for _, h := range slices.Clone(n.machines) {
-		n.later(func() { n.step(h, ike.Move{Local: to}) })
+		n.later(func() { n.step(h, ike.Move{Local: n.Addr}) })
 	}
 	n.drain()
-	return nil
 }
 
 // left reports an address that its node has left.
