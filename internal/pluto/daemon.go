@@ -52,43 +52,46 @@ type Daemon struct {
 	strange  map[uint32]bool // IKE SAs of callers who have yet to prove who they are
 	backlog  backlog
 
-	file       *config.File
-	names      map[string]netip.Addr
-	links      []*link // attached devices
-	datagrams  chan underlay.Datagram
-	readers    sync.WaitGroup
-	workers    *workers
-	inLine     []string          // connections that plutowait= has not started yet
-	starting   uint64            // the waiter of the one it has
-	awaited    map[string]string // virtual devices that wait for a physical one, and why
-	rescanAt   time.Time
-	unfollowed bool          // the SPD has changed since follow
-	proxies    []host.Proxy  // addresses that we answer for
-	auditAt    time.Time     // when the data plane is looked through next
-	filterAt   time.Time     // when the packet filter is to be looked at; zero: it is in order
-	filtered   time.Time     // when that was last done
-	filterErr  error         // and what came of it
-	filterCost time.Duration // how long it took
-	watchdog   time.Duration // how often systemd wants to hear of us; 0: never
-	barkAt     time.Time
-	batching   bool          // at start: policies and routes wait until all are known
-	forwarded  []host.Switch // those that are on because of us
-	deaf       bool          // after unlisten
-	stopping   bool
-	started    bool
-	debug      map[string]bool   // areas of plutodebug
-	quotas     map[string]*quota // by class of debugging
-	sending    quota             // of lines about messages that could not be sent
-	myID       ike.ID
-	loaded     map[string]*config.File // where each connection was read
-	refreshNow chan struct{}           // certificates were read: CRLs may be due
-	hand       byHand
-	oe         strangers
-	lent       lending
-	dhcp       dhcpState
-	ending     context.Context // of Run
-	background sync.WaitGroup  // goroutines that wait for something and ask by call
-	resolver   NameServers     // nil: there is none
+	file        *config.File
+	names       map[string]netip.Addr
+	links       []*link // attached devices
+	datagrams   chan underlay.Datagram
+	readers     sync.WaitGroup
+	workers     *workers
+	inLine      []string          // connections that plutowait= has not started yet
+	starting    uint64            // the waiter of the one it has
+	awaited     map[string]string // virtual devices that wait for a physical one, and why
+	rescanAt    time.Time
+	unfollowed  bool          // the SPD has changed since follow
+	proxies     []host.Proxy  // addresses that we answer for
+	auditAt     time.Time     // when the data plane is looked through next
+	filterAt    time.Time     // when the packet filter is to be brought in line; zero: it is
+	othersAt    time.Time     // when it is to be mended after changes of others
+	filtered    time.Time     // when filterDebt was reckoned last
+	filterErr   error         // and what came of it
+	filterDebt  time.Duration // rest that its transactions still owe
+	watchdog    time.Duration // how often systemd wants to hear of us; 0: never
+	barkAt      time.Time
+	batching    bool          // at start: policies and routes wait until all are known
+	forwarded   []host.Switch // those that are on because of us
+	deaf        bool          // after unlisten
+	stopping    bool
+	started     bool
+	debug       map[string]bool   // areas of plutodebug
+	quotas      map[string]*quota // by class of debugging
+	poisons     poisons           // messages that made a machine panic
+	lastMessage []byte
+	sending     quota // of lines about messages that could not be sent
+	myID        ike.ID
+	loaded      map[string]*config.File // where each connection was read
+	refreshNow  chan struct{}           // certificates were read: CRLs may be due
+	hand        byHand
+	oe          strangers
+	lent        lending
+	dhcp        dhcpState
+	ending      context.Context // of Run
+	background  sync.WaitGroup  // goroutines that wait for something and ask by call
+	resolver    NameServers     // nil: there is none
 
 	waiters    map[uint64]chan whack.Reply
 	lastWaiter uint64

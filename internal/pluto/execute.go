@@ -37,7 +37,11 @@ func (d *Daemon) stepMachine(serial uint32, ev ike.Event) {
 	if m == nil {
 		return
 	}
-	actions := m.Step(time.Now(), ev, nil)
+	var actions []ike.Action
+	if !d.contained(fmt.Sprintf("#%d", serial), ev, func() { actions = m.Step(time.Now(), ev, nil) }) {
+		d.abandon(m)
+		return
+	}
 	d.carryOut(m, actions)
 }
 

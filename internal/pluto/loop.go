@@ -51,7 +51,7 @@ func (d *Daemon) once(end <-chan struct{}, timer <-chan time.Time) {
 	case f := <-d.oe.findings:
 		d.foundOut(f)
 	case <-d.filterChanges():
-		d.filterAt = time.Now().Add(settleTime)
+		d.othersAt = time.Now().Add(settleTime)
 	case e := <-d.scriptDone:
 		d.scriptEnded(e)
 	case <-d.o.Host.Changes():
@@ -63,7 +63,7 @@ func (d *Daemon) once(end <-chan struct{}, timer <-chan time.Time) {
 // nextDeadline is how long nothing needs to be done by itself.
 func (d *Daemon) nextDeadline() time.Duration {
 	at, _ := d.timers.first()
-	for _, other := range []time.Time{d.table.Deadline(), d.hand.lookAt, d.rescanAt, d.barkAt, d.filterAt, d.auditAt} {
+	for _, other := range []time.Time{d.table.Deadline(), d.hand.lookAt, d.rescanAt, d.barkAt, d.filterAt, d.othersAt, d.auditAt} {
 		if !other.IsZero() && (at.IsZero() || other.Before(at)) {
 			at = other
 		}
@@ -98,7 +98,7 @@ func (d *Daemon) timeUp() {
 	if !d.auditAt.After(now) {
 		d.audit()
 	}
-	if !d.filterAt.IsZero() && !d.filterAt.After(now) {
+	if !d.filterAt.IsZero() && !d.filterAt.After(now) || !d.othersAt.IsZero() && !d.othersAt.After(now) {
 		d.filterNow()
 	}
 	if !d.rescanAt.IsZero() && !d.rescanAt.After(now) {
@@ -111,6 +111,10 @@ func (d *Daemon) timeUp() {
 // gate.
 func (d *Daemon) received(g underlay.Datagram) {
 	if d.deaf {
+		return
+	}
+	if d.poisons.known(g.Msg) {
+		d.debugf("raw", "| a message from %s is dropped: it has failed %d times", g.Remote, faultTries)
 		return
 	}
 	d.debugf("raw", "| *received %d octets from %s on %s", len(g.Msg), g.Remote, g.Local)
@@ -156,7 +160,11 @@ func (d *Daemon) atGate(h ike.Header, ev ike.Received) {
 	if h.Major == ike.Version1 {
 		receive = d.gate1.Receive
 	}
-	m, actions := receive(time.Now(), ev, nil)
+	var m ike.Machine
+	var actions []ike.Action
+	if !d.contained("a first message", ev, func() { m, actions = receive(time.Now(), ev, nil) }) {
+		return
+	}
 	if m != nil {
 		d.strange[m.Serial()] = true
 		d.carryOut(m, actions)
