@@ -20,8 +20,10 @@ func (d *Daemon) refilter() {
 	if d.o.Firewall == nil || d.batching || d.stopping || !d.filterAt.IsZero() {
 		return
 	}
-	if next := d.filtered.Add(filterShare * d.filterCost); next.After(time.Now()) {
-		d.filterAt = next
+	d.filterDebt = max(0, d.filterDebt-time.Since(d.filtered))
+	d.filtered = time.Now()
+	if wait := d.filterDebt - filterCredit; wait > 0 {
+		d.filterAt = d.filtered.Add(wait)
 		return
 	}
 	d.filterNow()
@@ -31,8 +33,9 @@ func (d *Daemon) refilter() {
 func (d *Daemon) filterNow() {
 	began := time.Now()
 	err := d.o.Firewall.Set(d.filterState())
-	d.filterAt, d.filtered = time.Time{}, time.Now()
-	d.filterCost = d.filtered.Sub(began)
+	d.filterDebt = max(0, d.filterDebt-began.Sub(d.filtered))
+	d.filterAt, d.othersAt, d.filtered = time.Time{}, time.Time{}, time.Now()
+	d.filterDebt += filterShare * d.filtered.Sub(began)
 	switch {
 	case err != nil && (d.filterErr == nil || err.Error() != d.filterErr.Error()):
 		d.log.Error(err.Error())

@@ -15,6 +15,7 @@ const (
 	scriptsEnd   = 30 * time.Second       // for the scripts that undo things at the end
 	maxProxies   = 256                    // addresses of one selector that proxy ARP answers for
 	filterShare  = 4                      // transactions of the packet filter rest that many times as long as they take
+	filterCredit = 1 * time.Second        // but for so much rest that may be owed: a few are done at once
 	maxLogLine   = 4096                   // octets of a log line
 	debugBurst   = 1000                   // lines of one class of debugging at once,
 	debugPerSec  = 100                    // and a second
