@@ -242,6 +242,38 @@ func TestRemoveDeviceSparesOthers(t *testing.T) {
 	})
 }
 
+// Linux refuses an IPv6 next hop that another device reaches, as eth0 reaches our
+// router: the route stands without it, and asked for again it is left alone.
+func TestRoutesByRouterOfIPv6(t *testing.T) {
+	inNamespace(t, func(t *testing.T) {
+		h := open(t)
+		dev := openTUN(t)
+		defer dev.Close()
+		defer h.RemoveDevice("ipsec0")
+		us := netip.MustParseAddr("2001:db8::1")
+		check(t, h.SetDevice("ipsec0", 1400, []netip.Addr{us}))
+		want := []Route{
+			{Prefix: netip.MustParsePrefix("::/0"), Device: "ipsec0", NextHop: netip.MustParseAddr("2001:db8::fe"), Source: us},
+			{Prefix: netip.MustParsePrefix("2001:db8:2::/48"), Device: "ipsec0", NextHop: netip.MustParseAddr("2001:db8::fe")},
+		}
+		for range 2 {
+			check(t, h.SetRoutes(want, []string{"ipsec0"}))
+		}
+		for _, dst := range []string{"2001:db8:2::1", "2001:db8:77::1"} {
+			if got := routeTo(t, dst); got != "ipsec0" {
+				t.Errorf("packets to %s go by %s", dst, got)
+			}
+		}
+		if list, err := h.Routes([]string{"ipsec0"}); err != nil || len(list) != 3 {
+			t.Errorf("%v, %v", list, err)
+		}
+		check(t, h.SetRoutes(nil, []string{"ipsec0"}))
+		if list, err := h.Routes([]string{"ipsec0"}); err != nil || len(list) != 0 {
+			t.Errorf("left over: %v, %v", list, err)
+		}
+	})
+}
+
 // After a crash the persistent device has no reader, but its routes stand:
 // packets must go nowhere, above all not by eth0.
 func TestFailClosedWithoutReader(t *testing.T) {

@@ -21,7 +21,7 @@ type installed struct {
 
 // SetRoutes implements Host.
 func (h *Linux) SetRoutes(want []Route, devices []string) error {
-	want = halves(want)
+	want = withoutHops6(halves(want))
 	index := h.indexes(devices)
 	have, err := h.ours(index)
 	if err != nil {
@@ -65,6 +65,17 @@ func (h *Linux) SetRoutes(want []Route, devices []string) error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// withoutHops6 takes the next hop from IPv6 routes. Linux refuses one that another
+// device reaches, and that is where our router usually is; put does without.
+func withoutHops6(want []Route) []Route {
+	for i := range want {
+		if want[i].Prefix.Addr().Is6() {
+			want[i].NextHop = netip.Addr{}
+		}
+	}
+	return want
 }
 
 // waysToHosts lists routes of others that put will replace and that stand for one
@@ -164,7 +175,8 @@ func describe(r netlink.Route, device string) Route {
 }
 
 // put sets one route. The next hop need not be reachable by the device's own
-// addresses: what is sent there is ours to deliver.
+// addresses: what is sent there is ours to deliver. So it is for show only, and IPv6
+// goes without, see withoutHops6.
 func (h *Linux) put(r Route, index map[string]int, by netlink.RouteProtocol) error {
 	i, ok := index[r.Device]
 	if !ok {
@@ -172,7 +184,7 @@ func (h *Linux) put(r Route, index map[string]int, by netlink.RouteProtocol) err
 	}
 	raw := &netlink.Route{LinkIndex: i, Dst: ipNet(r.Prefix), Protocol: by, Table: unix.RT_TABLE_MAIN,
 		Priority: r.Metric, MTU: r.MTU}
-	if r.NextHop.IsValid() && r.NextHop.Is4() == r.Prefix.Addr().Is4() {
+	if r.NextHop.Is4() && r.Prefix.Addr().Is4() {
 		raw.Gw = net.IP(r.NextHop.AsSlice())
 		raw.SetFlag(netlink.FLAG_ONLINK)
 	}
