@@ -44,7 +44,7 @@ var setupKeys = append([]keyword[Setup]{
 	{name: "plutoload", kind: "list of conns, %search or %none", doc: "1.x: connections to load at start.", field: autoload(func(s *Setup) *Autoload { return &s.AutoLoad })},
 	{name: "plutostart", kind: "list of conns, %search or %none", doc: "1.x: connections to initiate at start.", field: autoload(func(s *Setup) *Autoload { return &s.AutoStart })},
 	{name: "logfile", aliases: []string{"plutostderrlog"}, kind: "file", doc: "Where a background daemon logs.", field: text(func(s *Setup) *string { return &s.LogFile })},
-	{name: "logtime", aliases: []string{"plutostderrlogtime"}, kind: "yes or no", def: "yes", doc: "Lines of the log file begin with the time.", field: yesNo(func(s *Setup) *bool { return &s.LogTime })},
+	{name: "logtime", aliases: []string{"plutostderrlogtime"}, kind: "yes or no", def: "yes", doc: "Lines of the log file begin with the time and their number.", field: yesNo(func(s *Setup) *bool { return &s.LogTime })},
 	{name: "plutodebug", kind: "none, all or list of areas", def: "none", doc: "What the daemon logs in detail.", field: classes(func(s *Setup) *[]string { return &s.PlutoDebug }, plutoClasses)},
 	{name: "klipsdebug", kind: "none, all or list of classes", def: "none", doc: "What the data plane logs in detail.", field: classes(func(s *Setup) *[]string { return &s.KLIPSDebug }, klipsClasses)},
 	{name: "secretsfile", kind: "file", doc: "The secrets, if not ipsec.secrets beside ipsec.conf.", field: text(func(s *Setup) *string { return &s.SecretsFile })},

@@ -44,16 +44,23 @@ func (d *Daemon) logTable(a connection.Log) {
 // LogHandler writes records as lines of text: time, message, attributes. What
 // might end a line or fool a terminal is escaped, whoever sent it.
 type LogHandler struct {
-	mu    *sync.Mutex
-	w     io.Writer
+	out   *output
 	times bool
 	level slog.Leveler
 	attrs string
 }
 
-// NewLogHandler writes to w, with the time of day in front if times is set.
+// output is where the lines of a handler and of those made from it go.
+type output struct {
+	mu sync.Mutex
+	w  io.Writer
+	n  uint64 // of lines so far
+}
+
+// NewLogHandler writes to w. If times is set, each line begins with the time of
+// day and its number: clocks are set back, and numbers are not.
 func NewLogHandler(w io.Writer, times bool, level slog.Leveler) *LogHandler {
-	return &LogHandler{mu: new(sync.Mutex), w: w, times: times, level: level}
+	return &LogHandler{out: &output{w: w}, times: times, level: level}
 }
 
 // Enabled implements slog.Handler.
@@ -62,9 +69,6 @@ func (h *LogHandler) Enabled(_ context.Context, l slog.Level) bool { return l >=
 // Handle implements slog.Handler.
 func (h *LogHandler) Handle(_ context.Context, r slog.Record) error {
 	var b strings.Builder
-	if h.times {
-		b.WriteString(r.Time.Format(time.DateTime + ".000 "))
-	}
 	b.WriteString(r.Message)
 	b.WriteString(h.attrs)
 	r.Attrs(func(a slog.Attr) bool {
@@ -72,9 +76,13 @@ func (h *LogHandler) Handle(_ context.Context, r slog.Record) error {
 		return true
 	})
 	line := plain(b.String()) + "\n"
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	_, err := io.WriteString(h.w, line)
+	h.out.mu.Lock()
+	defer h.out.mu.Unlock()
+	h.out.n++ // also of a line that a full disk does not take
+	if h.times {
+		line = fmt.Sprintf("%s [%d] %s", r.Time.Format(time.DateTime+".000"), h.out.n, line)
+	}
+	_, err := io.WriteString(h.out.w, line)
 	return err
 }
 
