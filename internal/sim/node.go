@@ -68,6 +68,7 @@ type Node struct {
 	nat   *NAT       // that it is behind
 
 	lost     map[ipsec.SAID]bool      // SAs that a flush has taken out of its data plane
+	fuse     int                      // crash after so many actions more of machines; 0: none
 	tokens   bool                     // quick crash detection, RFC 6290
 	redirect netip.Addr               // where whoever calls is sent (RFC 5685); invalid: nowhere
 	ended    map[ipsec.SAID]time.Time // SAs whose end was reported; inbound ones stay a while for packets under way
@@ -346,7 +347,21 @@ func (n *Node) step(h *hosted, ev ike.Event) {
 
 func (n *Node) do(h *hosted, actions []ike.Action) {
 	for _, a := range actions {
+		if n.Down { // since the action before
+			return
+		}
 		n.doOne(h, a)
+		n.burn()
+	}
+}
+
+// burn crashes the node when its fuse has burnt down.
+func (n *Node) burn() {
+	if n.fuse == 0 {
+		return
+	}
+	if n.fuse--; n.fuse == 0 {
+		n.Crash()
 	}
 }
 
