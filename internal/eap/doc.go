@@ -40,10 +40,22 @@ type Reply struct {
 	Outcome Outcome
 	Why     string // of Failed, for a log
 
-	// Of Succeeded: the key that both ends have now, of 64 octets (RFC 3748
-	// section 7.10), and, at the server, the name that the peer has proven.
-	MSK  ipsec.Secret
+	Proven // of Succeeded
+}
+
+// Proven is what a method that has come to its end has given.
+type Proven struct {
+	// MSK is the key that both ends have now, of 64 octets (RFC 3748 section
+	// 7.10).
+	MSK ipsec.Secret
+
+	// Name is whom the peer has proven to be, at the server.
 	Name string
+
+	// Of EAP-TLS: the other end's chain of certificates in DER, its own first, and
+	// what is worth a line in the log about it.
+	Chain    [][]byte
+	Warnings []string
 }
 
 // Errors of Next that a caller may test for.

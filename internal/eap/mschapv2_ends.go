@@ -158,7 +158,7 @@ func (s *mschapServer) judge(name string, r response) ([]byte, bool, error) {
 	return mschap{op: opSuccess, id: s.id, text: []byte(text)}.append(nil), false, nil
 }
 
-func (s *mschapServer) result() (ipsec.Secret, string, error) { return s.msk, s.proven, nil }
+func (s *mschapServer) result() (Proven, error) { return Proven{MSK: s.msk, Name: s.proven}, nil }
 
 // mschapPeer knows a password.
 type mschapPeer struct {
@@ -203,4 +203,4 @@ func (p *mschapPeer) respond(m mschap) []byte {
 	return mschap{op: opResponse, id: m.id, value: r.value(), text: []byte(p.name)}.append(nil)
 }
 
-func (p *mschapPeer) result() (ipsec.Secret, error) { return p.msk, nil }
+func (p *mschapPeer) result() (Proven, error) { return Proven{MSK: p.msk}, nil }

@@ -1,10 +1,6 @@
 package eap
 
-import (
-	"fmt"
-
-	"cygnet/internal/ipsec"
-)
+import "fmt"
 
 // PeerMethod is a method as a peer has it.
 type PeerMethod struct {
@@ -17,8 +13,8 @@ type peerMethod interface {
 	// means that the server has proven what it must, so that a Success counts.
 	// Data with an error are the method's own last word.
 	answer(data []byte) (next []byte, done bool, err error)
-	// result is the key, after done.
-	result() (ipsec.Secret, error)
+	// result is what has come of it, after done.
+	result() (Proven, error)
 }
 
 // Peer says who we are. It implements Talk.
@@ -90,9 +86,9 @@ func (p *Peer) success() (Reply, error) {
 	if !p.done {
 		return Reply{}, ErrUnproven
 	}
-	msk, err := p.m.method.result()
+	proven, err := p.m.method.result()
 	if err != nil {
 		return Reply{Outcome: Failed, Why: err.Error()}, nil
 	}
-	return Reply{Outcome: Succeeded, MSK: msk}, nil
+	return Reply{Outcome: Succeeded, Proven: proven}, nil
 }

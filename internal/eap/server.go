@@ -4,8 +4,6 @@ import (
 	"fmt"
 	"slices"
 	"unicode/utf8"
-
-	"cygnet/internal/ipsec"
 )
 
 // ServerMethod is a method as a server has it.
@@ -21,8 +19,8 @@ type serverMethod interface {
 	// answer takes the data of a response and returns that of the next request,
 	// or done. Data with an error are the method's own last word.
 	answer(data []byte) (next []byte, done bool, err error)
-	// result is the key and the name that was proven, after done.
-	result() (ipsec.Secret, string, error)
+	// result is what has come of it, after done.
+	result() (Proven, error)
 }
 
 // Server asks a peer who it is. It implements Talk.
@@ -113,12 +111,12 @@ func (s *Server) answered(data []byte) (Reply, error) {
 	case !done:
 		return s.ask(s.now.kind, next), nil
 	}
-	msk, name, err := s.now.method.result()
+	proven, err := s.now.method.result()
 	if err != nil {
 		return s.fail(err.Error()), nil
 	}
 	s.over = true
-	return Reply{Packet: Packet{Code: Success, ID: s.id}.Append(nil), Outcome: Succeeded, MSK: msk, Name: name}, nil
+	return Reply{Packet: Packet{Code: Success, ID: s.id}.Append(nil), Outcome: Succeeded, Proven: proven}, nil
 }
 
 func (s *Server) ask(t Type, data []byte) Reply {

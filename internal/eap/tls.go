@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 
-	"cygnet/internal/ipsec"
 	"cygnet/internal/octet"
 )
 
@@ -14,8 +13,8 @@ type Handshake interface {
 	// returns ours. done means that nothing more is expected from the other
 	// end. What comes with an error is an alert.
 	Next(flight []byte) (ours []byte, done bool, err error)
-	// Result is the key, and at the server the name that was proven, after done.
-	Result() (msk ipsec.Secret, name string, err error)
+	// Result is what has come of it, after done.
+	Result() (Proven, error)
 }
 
 // Flags of EAP-TLS, RFC 5216 section 3.1.
@@ -125,7 +124,7 @@ func (s *tlsServer) answer(data []byte) ([]byte, bool, error) {
 	return next, false, nil
 }
 
-func (s *tlsServer) result() (ipsec.Secret, string, error) { return s.h.Result() }
+func (s *tlsServer) result() (Proven, error) { return s.h.Result() }
 
 // tlsPeer is EAP-TLS as the peer runs it.
 type tlsPeer struct {
@@ -169,7 +168,4 @@ func (p *tlsPeer) said() ([]byte, bool, error) {
 	return next, p.done && len(p.out) == 0, nil
 }
 
-func (p *tlsPeer) result() (ipsec.Secret, error) {
-	msk, _, err := p.h.Result()
-	return msk, err
-}
+func (p *tlsPeer) result() (Proven, error) { return p.h.Result() }

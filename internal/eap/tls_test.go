@@ -35,9 +35,9 @@ func (e *echo) Next(in []byte) ([]byte, bool, error) {
 	return mine, true, nil
 }
 
-func (e *echo) Result() (ipsec.Secret, string, error) {
+func (e *echo) Result() (Proven, error) {
 	sum := sum(e.seen)
-	return ipsec.NewSecret(append(sum, make([]byte, mskLen-len(sum))...)), "carol", nil
+	return Proven{MSK: ipsec.NewSecret(append(sum, make([]byte, mskLen-len(sum))...)), Name: "carol"}, nil
 }
 
 // Flights of all lengths around the size of a packet arrive whole.

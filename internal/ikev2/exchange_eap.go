@@ -6,7 +6,6 @@ import (
 	"cygnet/internal/eap"
 	"cygnet/internal/ike"
 	"cygnet/internal/ikev2/wire"
-	"cygnet/internal/ipsec"
 )
 
 // EAP in IKE_AUTH, RFC 7296 section 2.16. The initiator asks for it by leaving
@@ -27,8 +26,8 @@ import (
 // eapRun is one conversation, until the IKE SA is up.
 type eapRun struct {
 	talk     eap.Talk
-	idi, idr []byte       // bodies of the identification payloads, which AUTH covers
-	msk      ipsec.Secret // once EAP has succeeded
+	idi, idr []byte     // bodies of the identification payloads, which AUTH covers
+	proven   eap.Proven // once EAP has succeeded
 }
 
 // eapMethods are the methods that need it.
@@ -82,7 +81,7 @@ func (s *step) eapAnswer(in inbound) {
 		case eap.Failed:
 			s.authFailed(&ike.Failure{Reason: ike.ReasonAuth, Why: "EAP: " + said.Why, Ours: ike.UserName(s.localID)})
 		case eap.Succeeded:
-			run.msk = said.MSK
+			run.proven = said.Proven
 			s.eapProve(s.initiatorOctets(run.idi), func(s *step, auth wire.AUTH) { s.request(ike.Auth, auth) })
 		}
 	})
@@ -91,7 +90,7 @@ func (s *step) eapAnswer(in inbound) {
 // eapResponse takes a later response of IKE_AUTH: more EAP, or the end.
 func (s *step) eapResponse(in inbound) {
 	run := s.hs.eap
-	if run.msk.Len() == 0 {
+	if run.proven.MSK.Len() == 0 {
 		s.eapAnswer(in)
 		return
 	}
@@ -150,9 +149,9 @@ func (s *step) eapRequest(in inbound) {
 	p, hasEAP := in.EAP()
 	auth, hasAuth := in.AUTH()
 	switch {
-	case run.msk.Len() == 0 && hasEAP:
+	case run.proven.MSK.Len() == 0 && hasEAP:
 		s.eapAsk(clone(p.Message), nil)
-	case run.msk.Len() > 0 && hasAuth:
+	case run.proven.MSK.Len() > 0 && hasAuth:
 		s.eapEnd(auth)
 	default:
 		s.refuseAuth(&ike.Failure{Reason: ike.ReasonProtocol, Why: "IKE_AUTH that is neither the next of EAP nor its end"})
@@ -183,7 +182,7 @@ func (s *step) eapAsk(packet []byte, ps []wire.Payload) {
 			s.refuseAuth(&ike.Failure{Reason: ike.ReasonAuth, Why: why})
 			return
 		}
-		run.msk = said.MSK
+		run.proven = said.Proven
 		s.respond(append(ps, last)...)
 		s.state = stateEAPR
 	})
@@ -232,20 +231,35 @@ func (s *step) eapVerify(auth wire.AUTH, octets []byte, then func(s *step, why s
 		then(s, fmt.Sprintf("the peer ends EAP by AUTH of method %d", auth.Method))
 		return
 	}
-	s.startJob(ike.Verify{Conn: s.conn, PRF: s.chosen.PRF, Local: s.localID, Remote: peer, Octets: octets, Auth: sig, Now: s.now, Shared: s.hs.eap.msk}, func(s *step, result any, err error) {
+	s.startJob(ike.Verify{Conn: s.conn, PRF: s.chosen.PRF, Local: s.localID, Remote: peer, Octets: octets, Auth: sig, Now: s.now, Shared: s.hs.eap.proven.MSK}, func(s *step, result any, err error) {
 		why := ""
 		if err != nil {
 			why = "authentication of '" + peer.String() + "' failed: " + err.Error()
 		} else if v, ok := result.(ike.Verified); !ok || !v.Proves(peer) {
 			why = "authentication of '" + peer.String() + "' failed"
+		} else {
+			s.eapCertified()
 		}
 		then(s, why)
 	})
 }
 
+// eapCertified keeps the certificates of EAP-TLS, so that their revocation ends
+// what they have begun (X509-21). Where the peer has signed in IKE as well, its
+// chain there is what it is known by.
+func (s *step) eapCertified() {
+	proven := s.hs.eap.proven
+	if len(s.peerCerts) == 0 {
+		s.peerCerts = proven.Chain
+	}
+	for _, w := range proven.Warnings {
+		s.note("%s", w)
+	}
+}
+
 // eapProve makes our AUTH with the key of EAP.
 func (s *step) eapProve(octets []byte, then func(*step, wire.AUTH)) {
-	s.startJob(ike.Prove{Conn: s.conn, Method: eapMethods[0], PRF: s.chosen.PRF, Local: s.localID, Remote: s.remoteID, Octets: octets, Shared: s.hs.eap.msk}, func(s *step, result any, err error) {
+	s.startJob(ike.Prove{Conn: s.conn, Method: eapMethods[0], PRF: s.chosen.PRF, Local: s.localID, Remote: s.remoteID, Octets: octets, Shared: s.hs.eap.proven.MSK}, func(s *step, result any, err error) {
 		if err != nil {
 			s.fail(&ike.Failure{Reason: ike.ReasonAuth, Why: err.Error()})
 			return

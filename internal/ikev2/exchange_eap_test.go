@@ -207,7 +207,7 @@ func TestAdv_V2C_47_EAPShortcuts(t *testing.T) {
 	success := eap.Packet{Code: eap.Success, ID: 1}.Append(nil)
 	p := newPair(t, 73)
 	useEAP(p, root, ike.AuthEAPMSCHAPv2)
-	p.east.store = &shortcut{Ring: p.east.store.(*keys.Ring), reply: eap.Reply{Packet: success, Outcome: eap.Succeeded, MSK: ipsec.NewSecret(make([]byte, 64)), Name: "west"}}
+	p.east.store = &shortcut{Ring: p.east.store.(*keys.Ring), reply: eap.Reply{Packet: success, Outcome: eap.Succeeded, Proven: eap.Proven{MSK: ipsec.NewSecret(make([]byte, 64)), Name: "west"}}}
 	p.west.initiate()
 	p.settle()
 	if f := p.west.failure(); !strings.Contains(f.Why, eap.ErrUnproven.Error()) {

@@ -162,6 +162,11 @@ const (
 	// least.
 	reauthRetry = 10 * time.Second
 
+	// leastAuthLife is the shortest AUTH_LIFETIME of a peer that we heed: a
+	// whole handshake in a minute, with the user's password or token perhaps, is
+	// as much as one peer can ask of us.
+	leastAuthLife = time.Minute
+
 	// minRekey keeps a short-lived SA from being rekeyed all the time.
 	minRekey = time.Second
 

@@ -49,14 +49,17 @@ func (s *step) authLifetime() []wire.Payload {
 	return []wire.Payload{wire.NewNotify(ike.NotifyAuthLifetime, octet.AppendUint32(nil, uint32(s.conn.IKELife/time.Second)))}
 }
 
-// takeAuthLifetime heeds the responder's word.
+// takeAuthLifetime heeds the responder's word. One that is shorter than
+// leastAuthLife is taken for that: RFC 4478 knows no least, and whoever says a
+// second would have us authenticate every second. Should the peer mean it, it
+// deletes the IKE SA, which is dealt with as any Delete.
 func (s *step) takeAuthLifetime(ps wire.Payloads) {
 	n, ok := ps.Notify(ike.NotifyAuthLifetime)
 	if !ok || !s.began || len(n.Data) != 4 {
 		return
 	}
 	if secs := octet.NewReader(n.Data).Uint32(); secs > 0 {
-		s.limitAuth(time.Duration(secs) * time.Second)
+		s.limitAuth(max(time.Duration(secs)*time.Second, leastAuthLife))
 	}
 }
 

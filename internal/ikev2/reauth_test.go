@@ -67,3 +67,27 @@ func TestAuthLifetimeIgnored(t *testing.T) {
 }
 
 func lifetimeNotify(data []byte) wire.Payload { return wire.NewNotify(ike.NotifyAuthLifetime, data) }
+
+// V2S-45: a responder that says a second does not make us authenticate each
+// second, whether it says so in IKE_AUTH or later.
+func TestAdv_V2S_45_ShortAuthLifetime(t *testing.T) {
+	for _, later := range []bool{false, true} {
+		p := newPair(t, 95)
+		p.east.conns[0].Reauth = !later
+		if !later {
+			p.east.conns[0].IKELife = time.Second
+			p.east.conns[0].Rekey = false
+		}
+		w, _ := p.up()
+		up := p.now
+		if later {
+			rudeTo(p, p.west, w).ask(ike.Informational, lifetimeNotify([]byte{0, 0, 0, 1}))
+		}
+		if got := w.auth.end.Sub(up); got < leastAuthLife || got > leastAuthLife+time.Second {
+			t.Errorf("later %v: the authentication lasts %v", later, got)
+		}
+		if !w.auth.at.After(up.Add(leastAuthLife / 2)) {
+			t.Errorf("later %v: authenticating anew after %v", later, w.auth.at.Sub(up))
+		}
+	}
+}

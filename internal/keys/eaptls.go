@@ -36,12 +36,13 @@ type tlsCore struct {
 	server  bool
 	config  *tls.Config
 	// judge decides whose certificate the other end has shown it holds.
-	judge func(tls.ConnectionState) error
+	judge func(tls.ConnectionState) (ike.Certified, error)
 	name  func() string // of the peer, at the server
 
 	ended bool
 	err   error
 	msk   ipsec.Secret
+	cert  ike.Certified // of the other end
 }
 
 var _ eap.Handshake = (*tlsHandshake)(nil)
@@ -66,11 +67,11 @@ func (h *tlsHandshake) Next(flight []byte) ([]byte, bool, error) {
 }
 
 // Result implements eap.Handshake.
-func (h *tlsHandshake) Result() (ipsec.Secret, string, error) {
+func (h *tlsHandshake) Result() (eap.Proven, error) {
 	if !h.ended || h.err != nil {
-		return ipsec.Secret{}, "", errors.New("the TLS handshake has not ended well")
+		return eap.Proven{}, errors.New("the TLS handshake has not ended well")
 	}
-	return h.msk, h.name(), nil
+	return eap.Proven{MSK: h.msk, Name: h.name(), Chain: h.cert.Chain, Warnings: h.cert.Warnings}, nil
 }
 
 func (c *tlsCore) run(yield func(struct{}) bool) {
@@ -87,7 +88,8 @@ func (c *tlsCore) handshake() error {
 	if err := conn.Handshake(); err != nil {
 		return fmt.Errorf("TLS: %w", err)
 	}
-	if err := c.judge(conn.ConnectionState()); err != nil {
+	var err error
+	if c.cert, err = c.judge(conn.ConnectionState()); err != nil {
 		c.out.Reset() // a Finished that would tell the peer that all is well
 		return err
 	}
@@ -171,7 +173,7 @@ func (r *Ring) tlsServer(c *ike.Conn, user *claim, now time.Time) (eap.Handshake
 	}
 	config.ClientAuth = tls.RequireAnyClientCert
 	core := &tlsCore{server: true, config: config, name: func() string { return user.name }}
-	core.judge = func(s tls.ConnectionState) error { return r.tlsJudge(c, user.id, s, now) }
+	core.judge = func(s tls.ConnectionState) (ike.Certified, error) { return r.tlsJudge(c, user.id, s, now) }
 	return newHandshake(core), nil
 }
 
@@ -182,7 +184,7 @@ func (r *Ring) tlsPeer(c *ike.Conn, remote ike.ID, now time.Time) (eap.Handshake
 		return nil, err
 	}
 	core := &tlsCore{config: config, name: func() string { return "" }}
-	core.judge = func(s tls.ConnectionState) error { return r.tlsJudge(c, remote, s, now) }
+	core.judge = func(s tls.ConnectionState) (ike.Certified, error) { return r.tlsJudge(c, remote, s, now) }
 	return newHandshake(core), nil
 }
 
@@ -217,16 +219,16 @@ func (r *Ring) tlsConfig(c *ike.Conn, now time.Time) (*tls.Config, error) {
 
 // tlsJudge decides whether the certificates of the other end, whose key it has
 // shown to hold, make it that remote.
-func (r *Ring) tlsJudge(c *ike.Conn, remote ike.ID, s tls.ConnectionState, now time.Time) error {
+func (r *Ring) tlsJudge(c *ike.Conn, remote ike.ID, s tls.ConnectionState, now time.Time) (ike.Certified, error) {
 	if len(s.PeerCertificates) == 0 {
-		return errors.New("TLS: the other end has no certificate")
+		return ike.Certified{}, errors.New("TLS: the other end has no certificate")
 	}
 	var certs []ike.Cert
 	for _, cert := range s.PeerCertificates {
 		certs = append(certs, ike.Cert{Encoding: ike.CertX509, Data: cert.Raw})
 	}
 	own := s.PeerCertificates[0].PublicKey
-	_, err := r.Certified(c, remote, certs, now, func(key crypto.PublicKey) error {
+	proven, err := r.Certified(c, remote, certs, now, func(key crypto.PublicKey) error {
 		k, ok := own.(interface{ Equal(crypto.PublicKey) bool })
 		if !ok || !k.Equal(key) {
 			return errors.New("the key in TLS is another")
@@ -234,7 +236,7 @@ func (r *Ring) tlsJudge(c *ike.Conn, remote ike.ID, s tls.ConnectionState, now t
 		return nil
 	})
 	if err != nil {
-		return fmt.Errorf("TLS: the certificate of %s: %w", show(remote), err)
+		return ike.Certified{}, fmt.Errorf("TLS: the certificate of %s: %w", show(remote), err)
 	}
-	return nil
+	return proven, nil
 }
