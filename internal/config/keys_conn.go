@@ -167,7 +167,6 @@ var connKeys = append(oeKeys, []keyword[Conn]{
 	connOption("send-vendorid", "yes or no", "no", "Send our vendor ID.", harmless, "none is sent"),
 	connOption("me_peerid", "identity", "", "strongSwan's mediation.", refused, "there is no mediation", "mediation", "mediated_by"),
 	connOption("oe-mode", "tunnel or transport", "tunnel", "Mode with strangers.", harmless, "it is tunnel mode"),
-	connOption("oe-forward", "yes or no", "no", "Keys of strangers by the names that programs resolve.", harmless, "only reverse names are asked about"),
 	connOption("_plutodevel", "word", "", "A developer's.", harmless, "it never had a documented one"),
 }...)
 

@@ -117,6 +117,8 @@ var setupKeys = append([]keyword[Setup]{
 	setupOption("expire-shunt-interval", "duration", "", "How often failed destinations are looked at.", harmless, "each failure has a time of its own"),
 	setupOption("charondebug", "list", "", "strongSwan's log levels.", harmless, "use plutodebug"),
 	setupOption("policy-names", "yes or no", "no", "Names in policy group files.", refused, "host names in them are not looked up"),
+	setupOption("oe-forward", "yes or no", "no", "Keys of strangers by the names that programs resolve.", harmless, "only reverse names are asked about"),
+	setupOption("oe-prefix", "yes or no", "no", "Records of whole networks in the DNS.", harmless, "each address has a record of its own, or a wildcard"),
 	setupOption("oe-stop", "word", "", "What becomes of OE policies at stop.", refused, "policies end with an orderly stop, as connections do"),
 	setupOption("oe-mark", "word", "", "Mark of OE traffic.", refused, "packets of strangers are not marked"),
 }, dnsKeys...)
