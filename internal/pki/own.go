@@ -111,7 +111,9 @@ func isAskedFor(chain []*x509.Certificate, asked []ike.CertRequest) bool {
 	}
 	looked := 0
 	for _, r := range asked {
-		if r.Encoding != ike.CertX509 {
+		// RFC 7296, 3.7: hashes and nothing else. What is cut off or padded asks
+		// for nobody.
+		if r.Encoding != ike.CertX509 || len(r.Authorities)%keyHash != 0 {
 			continue
 		}
 		if len(r.Authorities) == 0 || !selfIssued(chain[len(chain)-1]) { // any, or it may be a CA that we do not know
