@@ -33,6 +33,7 @@ config setup
 // process is a daemon of ours in the foreground.
 type process struct {
 	*lab.Process
+	lab  *lab.Lab // of ours
 	gate *lab.Gateway
 	pid  int
 	log  string
@@ -61,6 +62,7 @@ func oursWith(t *testing.T, setup, conn string) *process {
 			}
 		}
 		west = foreground(t, g)
+		west.lab = l
 	}
 	west.up(t)
 	return west
