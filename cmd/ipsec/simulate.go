@@ -125,6 +125,7 @@ func printSimulation(out io.Writer, r swarm.Result) error {
 		text string
 	}{
 		{"exchanges", fmt.Sprintf("%d: %d handshakes, %d IKE SAs and %d Child SAs rekeyed (at each end), %d retransmissions", s.Exchanges, s.Handshakes, s.IKERekeys, s.ChildRekeys, s.Retransmits)},
+		{"", fmt.Sprintf("%d reauthentications, %d resumptions tried, %d redirects", s.Reauths, s.Resumes, s.Redirects)},
 		{"datagrams", fmt.Sprintf("%d", s.Sent)},
 		{"faults", fmt.Sprintf("%d: %d lost, %d doubled, %d late, %d corrupted, %d cut off, %d too big, %d replayed, %d forged", s.Faults(), s.Lost, s.Doubled, s.Late, s.Corrupted, s.Blocked, s.TooBig, s.Replayed, s.Forged)},
 		{"", fmt.Sprintf("%d partitions, %d crashes, %d NAT rebinds, %d address changes, %d suspends, %d clock leaps, %d flushes of SAs", s.Cuts, s.Crashes, s.Rebinds, s.Moves, s.Suspends, s.Leaps, s.Flushes)},

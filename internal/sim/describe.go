@@ -220,6 +220,10 @@ func (w *World) count(f ike.Fact) {
 		}
 	case ike.Retransmit:
 		w.Stats.Retransmits++
+	case ike.ReauthDue:
+		w.Stats.Reauths++
+	case ike.Redirected:
+		w.Stats.Redirects++
 	case ike.Failed:
 		w.Stats.Failures++
 	}

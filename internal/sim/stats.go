@@ -40,6 +40,9 @@ type Stats struct {
 	IKERekeys   int `json:"ike_rekeys"` // these four are counted at each end
 	ChildRekeys int `json:"child_rekeys"`
 	Retransmits int `json:"retransmissions"`
+	Reauths     int `json:"reauthentications"`
+	Redirects   int `json:"redirects"`
+	Resumes     int `json:"resumptions_tried"`
 	Failures    int `json:"failures"`
 
 	// Collisions: requests that crossed one of the peer's.

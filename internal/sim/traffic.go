@@ -32,7 +32,7 @@ func (t *traffic) sent(w *World, l link, msg []byte) {
 	h, err := ike.ParseHeader(msg)
 	switch {
 	case err != nil:
-	case h.Exchange == ike.SAInit:
+	case h.Exchange == ike.SAInit || h.Exchange == ike.Resume:
 		t.init(w, l, h)
 	case h.Response():
 		if q := t.asked[conversation{h.SPIi, h.SPIr, !h.FromInitiator()}]; q != nil && q.id == h.MessageID {
@@ -51,6 +51,9 @@ func (t *traffic) init(w *World, l link, h ike.Header) {
 	case h.Response() || t.begun[h.SPIi]:
 	default:
 		t.begun[h.SPIi] = true
+		if h.Exchange == ike.Resume {
+			w.Stats.Resumes++
+		}
 		w.Stats.Exchanges++
 		if t.open[back] != 0 {
 			w.Stats.CrossedInit++
