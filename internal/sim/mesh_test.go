@@ -15,7 +15,7 @@ var meshSize = flag.Int("mesh", 40, "gateways of the full mesh")
 // Every path of a full mesh of gateways with raw public keys is established on
 // demand, by its first packet; then all IKE SAs and all Child SAs are rekeyed, and
 // every path carries packets both ways. Every rule holds throughout. For a thousand
-// gateways, which takes 16 GB of memory:
+// gateways, which takes 17 GB of memory:
 //
 //	go test ./internal/sim -run 'TestMesh$' -mesh 1000 -timeout 0 -v
 func TestMesh(t *testing.T) {
