@@ -42,7 +42,7 @@ func (p plane) Attach(a pluto.Attachment) (underlay.Underlay, error) {
 	if err != nil {
 		return nil, err
 	}
-	wire, err := underlay.Open(underlay.Options{Device: a.Physical, IKEPort: a.IKEPort, NATTPort: a.NATPort, Queues: queues, NoUDP: a.NoIKE})
+	wire, err := underlay.Open(underlay.Options{Device: a.Physical, IKEPort: a.IKEPort, NATTPort: a.NATPort, Queues: queues, NoUDP: a.NoIKE, ListenTCP: a.ListenTCP})
 	if err != nil {
 		return nil, errors.Join(err, dev.Close())
 	}

@@ -53,7 +53,7 @@ func (k *checker) given(id string) bool { _, ok := k.Keys[id]; return ok }
 func (k *checker) finish() *Problem {
 	k.families()
 	for _, check := range []func() *Problem{
-		k.hosts, k.subnets, k.shunts, k.manual, k.legacy, k.virtual, k.lives, k.proposals, k.certificates, k.keys, k.protocols, k.opportunistic,
+		k.hosts, k.subnets, k.shunts, k.manual, k.legacy, k.virtual, k.lives, k.proposals, k.tcp, k.certificates, k.keys, k.protocols, k.opportunistic,
 	} {
 		if p := check(); p != nil {
 			return p

@@ -17,7 +17,7 @@ import (
 func newConn(d Dialect) Conn {
 	c := Conn{
 		Keys:    make(map[string]Pos),
-		Version: 2, PFS: true, Rekey: true, CheckArrival: true, MOBIKE: true,
+		Version: 2, PFS: true, Rekey: true, CheckArrival: true, MOBIKE: true, TCPPort: 4500,
 		KeyLife: 8 * time.Hour, IKELifetime: 8 * time.Hour, RekeyMargin: 9 * time.Minute, RekeyFuzz: 100,
 		DPDDelay: 30 * time.Second, DPDTimeout: 120 * time.Second,
 		ReplayWindow: 128, Negotiation: ipsec.Hold, OE: Opportunistic{Idle: 5 * time.Minute},
@@ -151,8 +151,9 @@ var connKeys = append(oeKeys, []keyword[Conn]{
 	connOption("encap-dscp", "yes or no", "yes", "Copy the inner DSCP outside.", harmless, "see hidetos in config setup"),
 	connOption("nopmtudisc", "yes or no", "no", "No path MTU discovery.", harmless, "the path MTU is discovered"),
 	connOption("nat-keepalive", "yes or no", "yes", "NAT keepalives.", harmless, "they are sent where a NAT is found"),
-	connOption("enable-tcp", "no, yes or fallback", "no", "IKE and ESP over TCP (RFC 9329).", refused, "peers are reached by UDP and raw ESP only"),
-	connOption("tcp-remoteport", "port", "", "The peer's TCP port.", harmless, "enable-tcp says whether TCP is used"),
+	{name: "enable-tcp", kind: "no, yes or fallback", def: "no", doc: "IKEv2 and its ESP over TCP (RFC 9329) when we begin: always, or when UDP has no answer.",
+		field: enum(func(c *Conn) *ike.TCP { return &c.TCP }, word[ike.TCP]{"no", ike.TCPNo, ""}, word[ike.TCP]{"yes", ike.TCPYes, ""}, word[ike.TCP]{"fallback", ike.TCPFallback, ""})},
+	{name: "tcp-remoteport", kind: "port", def: "4500", doc: "The peer's TCP port.", field: port(func(c *Conn) *uint16 { return &c.TCPPort })},
 	connOption("pq", "require, prefer or never", "prefer", "Post-quantum key exchange.", refused, "name the exchange in ike=", "intermediate"),
 	connOption("xauth", "client or server", "client", "Who asks for the password.", refused, noXAUTH),
 	connOption("xauthby", "file, pam or alwaysok", "file", "Where passwords are looked up.", refused, noXAUTH),

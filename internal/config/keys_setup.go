@@ -96,7 +96,7 @@ var setupKeys = append([]keyword[Setup]{
 	setupOption("disable_port_floating", "yes or no", "no", "Do not move to port 4500.", harmless, "IKEv2 moves when a NAT is found"),
 	setupOption("protostack", "name", "", "Data plane.", harmless, "the data plane is the program's own"),
 	setupOption("ikev1-policy", "accept, drop or reject", "drop", "What IKEv1 initiators get.", harmless, "IKEv1 is answered where a connection has keyexchange=ikev1, and dropped otherwise"),
-	setupOption("listen-tcp", "yes or no", "no", "IKE over TCP.", refused, "only UDP is listened on"),
+	{name: "listen-tcp", kind: "yes or no", def: "no", doc: "IKE and ESP over TCP too (RFC 9329), on the port of nat-ikeport.", field: yesNo(func(s *Setup) *bool { return &s.ListenTCP })},
 	setupOption("packetdefault", "no, yes, pass, drop or reject", "no", "1.x: what befalls packets without a connection.", harmless, "conn packetdefault says that"),
 	setupOption("opportunistic", "yes or no", "no", "1.x: opportunistic encryption.", harmless, "oe= says that, and a file of 1.x has no policy groups"),
 	setupOption("no_eroute_pass", "yes or no", "no", "1.x: packets without a tunnel go in the clear.", refused, "what should be protected never leaves in the clear"),

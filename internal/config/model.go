@@ -139,6 +139,7 @@ type Setup struct {
 
 	IKEPort       uint16
 	NATPort       uint16
+	ListenTCP     bool
 	KeepAlive     time.Duration // of NAT mappings
 	DDoS          DDoSMode
 	MaxHalfOpen   int // IKE_SA_INITs without cookie; 0: the daemon's default
@@ -305,6 +306,8 @@ type Conn struct {
 
 	Encapsulation ike.Tristate
 	Fragmentation ike.Tristate
+	TCP           ike.TCP // enable-tcp=
+	TCPPort       uint16  // tcp-remoteport=
 	MOBIKE        bool
 	DNS           []netip.Addr // modecfgdns=
 	Domains       []string     // modecfgdomains=

@@ -185,6 +185,9 @@ func (d *Description) fill(c *config.Conn, f *Facts, local, remote end) error {
 	k.PPK, k.PPKIDs, k.Childless = c.PPK, c.PPKIDs, c.Childless
 	d.Unique = f.unique(k)
 	d.virtual(c, local, remote)
+	if c.Version == ike.Version2 {
+		k.TCP, k.TCPPort = c.TCP, c.TCPPort
+	}
 	k.MOBIKE = c.MOBIKE && c.Version == ike.Version2
 	k.Fragmentation = c.Fragmentation
 	if c.Fragmentation == ike.Yes {

@@ -108,6 +108,11 @@ type Conn struct {
 
 	Stranger *Stranger // opportunistic: nobody wrote who the peer is; nil otherwise
 
+	// TCP is whether we begin over TCP (RFC 9329), and TCPPort the peer's port
+	// there; 0: 4500. As responder both are possible, if anybody listens.
+	TCP     TCP
+	TCPPort uint16
+
 	// MOBIKE, RFC 4555: who began the IKE SA may change its address. MobileFrom
 	// are the addresses that a peer may move to; empty means any.
 	MOBIKE     bool

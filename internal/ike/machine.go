@@ -35,7 +35,11 @@ type Event interface{ event() }
 type Received struct {
 	Local, Remote netip.AddrPort
 	Msg           []byte
+	Stream        bool // came by TCP
 }
+
+// StreamLost says that a TCP connection is over which we had opened.
+type StreamLost struct{ Local, Remote netip.AddrPort }
 
 // TimeUp says that Deadline has come.
 type TimeUp struct{}
@@ -93,17 +97,18 @@ type Refused struct {
 	Why string
 }
 
-func (Received) event() {}
-func (TimeUp) event()   {}
-func (JobDone) event()  {}
-func (Initiate) event() {}
-func (AddChild) event() {}
-func (Rekey) event()    {}
-func (Delete) event()   {}
-func (Probe) event()    {}
-func (Move) event()     {}
-func (Plane) event()    {}
-func (Refused) event()  {}
+func (Received) event()   {}
+func (TimeUp) event()     {}
+func (StreamLost) event() {}
+func (JobDone) event()    {}
+func (Initiate) event()   {}
+func (AddChild) event()   {}
+func (Rekey) event()      {}
+func (Delete) event()     {}
+func (Probe) event()      {}
+func (Move) event()       {}
+func (Plane) event()      {}
+func (Refused) event()    {}
 
 // Action is something that must happen.
 type Action interface{ action() }
@@ -113,7 +118,17 @@ type Action interface{ action() }
 type Send struct {
 	Local, Remote netip.AddrPort
 	Msg           []byte
+	Stream        bool // by TCP: lost where there is no connection to Remote
+	Dial          bool // with Stream: the runtime opens one first, where there is none
 }
+
+// StreamGood says that a TCP connection is that of an authentic peer, and is to
+// stay.
+type StreamGood struct{ Local, Remote netip.AddrPort }
+
+// HangUp closes a TCP connection that we have opened, when what was sent by it has
+// left.
+type HangUp struct{ Local, Remote netip.AddrPort }
 
 // StartJob runs Job outside the machine, which then gets JobDone with ID.
 type StartJob struct {
@@ -139,14 +154,16 @@ type KeepAlive struct{ Local, Remote netip.AddrPort }
 // Done says that this machine will never act again and must be dropped.
 type Done struct{}
 
-func (Send) action()      {}
-func (StartJob) action()  {}
-func (Install) action()   {}
-func (Remove) action()    {}
-func (Adopt) action()     {}
-func (KeepAlive) action() {}
-func (Done) action()      {}
-func (Report) action()    {}
+func (Send) action()       {}
+func (StartJob) action()   {}
+func (HangUp) action()     {}
+func (StreamGood) action() {}
+func (Install) action()    {}
+func (Remove) action()     {}
+func (Adopt) action()      {}
+func (KeepAlive) action()  {}
+func (Done) action()       {}
+func (Report) action()     {}
 
 // SPISource hands out inbound SPIs of the data plane; ipsec.Backend's
 // ReserveSPI behind a smaller face.

@@ -38,6 +38,7 @@ type IKEUp struct {
 	LocalID, RemoteID ID
 	Suite             string
 	Encap             bool      // the path has a NAT, or one side asked for encapsulation
+	Stream            bool      // over TCP (RFC 9329)
 	Rekeyed           uint32    // serial of the IKE SA that this one replaces; 0: new peer contact
 	MOBIKE            bool      // who began may change its address (RFC 4555)
 	InitialContact    bool      // the peer said that it holds nothing else with us
@@ -167,7 +168,9 @@ func (f IKEUp) String() string {
 		what = f.State + ": ISAKMP SA"
 	}
 	t := fmt.Sprintf("%s established with %s at %s {%s}", what, f.RemoteID, f.Remote, f.Suite)
-	if f.Encap {
+	if f.Stream {
+		t += " in TCP"
+	} else if f.Encap {
 		t += " in UDP"
 	}
 	if f.Rekeyed != 0 {
@@ -213,6 +216,9 @@ func (f ChildUp) spis() string {
 		proto := protoWord(in[i].Proto)
 		if in[i].Proto == ipsec.ESP && f.Encap != (ipsec.Encap{}) {
 			proto = "ESPinUDP"
+			if f.Encap.Stream {
+				proto = "ESPinTCP"
+			}
 		}
 		if t != "" {
 			t += " "

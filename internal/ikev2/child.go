@@ -160,7 +160,9 @@ func (s *SA) encapPorts(p ipsec.Proto) ipsec.Encap {
 	if !s.encap || p != ipsec.ESP {
 		return ipsec.Encap{}
 	}
-	return ike.EncapPorts(s.local, s.remote)
+	e := ike.EncapPorts(s.local, s.remote)
+	e.Stream = s.tcp != tcpNone
+	return e
 }
 
 // owner is the name under which the data plane shows an SA.

@@ -27,7 +27,7 @@ func (s *step) earlyRequest(in inbound) {
 // gets the whole time to hear of it.
 func (s *step) answerAgain(in inbound) {
 	s.goesOn()
-	s.replay(in.local, in.remote)
+	s.replay(in.way())
 	if p := s.win.pending; p != nil && s.state == stateClosing && s.win.exchange == ike.Auth && p.count < maxByes {
 		p.giveUp = s.now.Add(byeTotal)
 	}

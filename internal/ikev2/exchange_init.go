@@ -120,7 +120,7 @@ func (s *step) sendInit() {
 		hs.giveUp = s.win.pending.giveUp
 	}
 	s.win.pending.giveUp = hs.giveUp
-	s.emit(ike.Send{Local: s.local, Remote: s.remote, Msg: clone(hs.request)})
+	s.transmit(s.way(), datagrams{hs.request})
 }
 
 // receiveInitResponse takes an answer to IKE_SA_INIT. Anybody may have sent
@@ -330,6 +330,7 @@ func chooseIKE(ours []suite.Proposal, theirs []suite.Offer, group uint16) (suite
 //	<-- HDR, SAr1, KEr, Nr, notifies
 func newResponder(cfg *Config, g *greeting) *SA {
 	s := newSA(cfg, g.conn, g.in.local, g.in.remote)
+	s.goOver(g.in.way())
 	s.spiI = g.in.SPIi
 	s.spiR = s.newSPI()
 	s.chosen = g.chosen
@@ -344,7 +345,7 @@ func newResponder(cfg *Config, g *greeting) *SA {
 
 // answerInit computes the responder's half and answers.
 func (s *step) answerInit(g *greeting, giveUp time.Time) {
-	s.win.take(ike.Received{Local: g.in.local, Remote: g.in.remote, Msg: g.in.msg}, ike.SAInit)
+	s.win.take(g.in, ike.SAInit)
 	s.giveUp, s.hs.came = giveUp, s.now
 	s.startJob(ike.AnswerKey{KE: g.chosen.KE, Peer: clone(g.ke.Data)}, func(s *step, result any, err error) {
 		if err != nil {
@@ -362,7 +363,7 @@ func (s *step) answerInit(g *greeting, giveUp time.Time) {
 		s.fragments = s.mayFragment() && says(g.in.Payloads, ike.NotifyFragmentationSupported)
 		s.win.answered(datagrams{s.hs.response})
 		s.enter(stateInitR)
-		s.emit(ike.Send{Local: s.local, Remote: s.remote, Msg: clone(s.hs.response)})
+		s.transmit(s.win.from, datagrams{s.hs.response})
 	})
 }
 

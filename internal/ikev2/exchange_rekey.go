@@ -292,6 +292,7 @@ func (s *step) heir(c suite.Chosen, first bool, spiI, spiR uint64, ni, nr []byte
 	n.localID, n.remoteID = s.localID, s.remoteID
 	n.auth = s.auth
 	n.peerCerts, n.stranger = s.peerCerts, s.stranger
+	n.inheritTCP(s.SA)
 	n.natPeerKnows, n.natLocal, n.natRemote, n.encap = s.natPeerKnows, s.natLocal, s.natRemote, s.encap
 	n.fragments, n.mobike, n.began = s.fragments, s.mobike, s.began // settled for all that follow
 	n.chosen = c
@@ -325,7 +326,7 @@ func (s *step) handOver(n *SA) {
 	s.emit(ike.Adopt{Machine: n})
 	s.reportOf(n.conn, n.serial, ike.IKEUp{
 		Local: n.local, Remote: n.remote, LocalID: n.localID, RemoteID: n.remoteID, PeerCerts: n.peerCerts,
-		Suite: n.chosen.String(), Encap: n.encap, MOBIKE: n.mobike, Rekeyed: s.serial,
+		Suite: n.chosen.String(), Encap: n.encap, Stream: n.tcp != tcpNone, MOBIKE: n.mobike, Rekeyed: s.serial,
 		Proof: n.stranger.proof, Virtual: n.virtual.Addrs, DNS: n.virtual.DNS, DNSDomains: n.virtual.Domains,
 	})
 }

@@ -98,7 +98,7 @@ func (s *step) sendResume() {
 	s.win.nextID = 1
 	s.expectReply(0, ike.Resume, datagrams{hs.request})
 	s.win.pending.giveUp = s.now.Add(resumePatience)
-	s.emit(ike.Send{Local: s.local, Remote: s.remote, Msg: clone(hs.request)})
+	s.transmit(s.way(), datagrams{hs.request})
 }
 
 // fullInstead begins anew without the ticket: the gateway does not know it, or
@@ -227,6 +227,7 @@ func (g *Gate) resume(now time.Time, in inbound, digest [sha256.Size]byte, src n
 		return refuse()
 	}
 	s := newSA(g.cfg, c, in.local, in.remote)
+	s.goOver(in.way())
 	s.spiI, s.spiR = in.SPIi, s.newSPI()
 	s.chosen, s.localID, s.state = chosen, old.localID, stateInitR
 	s.hs = &handshake{came: now, ni: clone(nonce.Data), nr: s.random(nonceLen), request: in.msg, redirectable: redirectable(in.Payloads)}
@@ -260,7 +261,7 @@ func (s *session) isFor(c *ike.Conn) bool {
 }
 
 func (s *step) answerResume(in inbound) {
-	s.win.take(ike.Received{Local: in.local, Remote: in.remote, Msg: in.msg}, ike.Resume)
+	s.win.take(in, ike.Resume)
 	ps := []wire.Payload{wire.Nonce{Data: s.hs.nr}}
 	if says(in.Payloads, ike.NotifyNATDetectionSource) {
 		ps = append(ps, s.natNotifies(s.spiR)...)
@@ -276,7 +277,7 @@ func (s *step) answerResume(in inbound) {
 	}
 	s.natDetect(0, in.Payloads)
 	s.win.answered(datagrams{s.hs.response})
-	s.emit(ike.Send{Local: s.local, Remote: s.remote, Msg: clone(s.hs.response)})
+	s.transmit(s.win.from, datagrams{s.hs.response})
 }
 
 // resumedRequest checks the AUTH of a client that takes up a session. It is who

@@ -31,7 +31,7 @@ func (s *SA) fragmentRoom() int {
 // cut protects a message in fragments, RFC 7383 section 2.5, if it is too long
 // for one datagram and the peer can join them. Otherwise it returns nil.
 func (s *step) cut(h ike.Header, payloads []wire.Payload) datagrams {
-	if !s.fragments {
+	if !s.fragments || s.tcp != tcpNone { // RFC 9329, 7.5
 		return nil
 	}
 	plain := wire.AppendPayloads(nil, payloads)

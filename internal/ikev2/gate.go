@@ -82,7 +82,7 @@ func (g *Gate) Receive(now time.Time, m ike.Received, out []ike.Action) (ike.Mac
 	if g.passed.has(now, digest) {
 		return nil, out
 	}
-	return g.admit(now, inbound{Header: h, msg: m.Msg, local: m.Local, remote: m.Remote}, digest, out)
+	return g.admit(now, inbound{Header: h, msg: m.Msg, local: m.Local, remote: m.Remote, stream: m.Stream}, digest, out)
 }
 
 // unfit reports addresses that no honest peer has (adversary.md RES-04).
@@ -120,7 +120,7 @@ func (g *Gate) answer(now time.Time, h ike.Header, m ike.Received, out []ike.Act
 	if len(msg) > len(m.Msg) || !g.errors.Take(now, float64(g.limits.Errors), float64(g.limits.Errors)) {
 		return out
 	}
-	return append(out, ike.Send{Local: m.Local, Remote: m.Remote, Msg: msg})
+	return append(out, ike.Send{Local: m.Local, Remote: m.Remote, Msg: msg, Stream: m.Stream})
 }
 
 // sourceOf is the network that counts as one source: who owns one address of it
@@ -138,7 +138,7 @@ func sourceOf(a netip.AddrPort) netip.Prefix {
 // away.
 func (g *Gate) admit(now time.Time, in inbound, digest [sha256.Size]byte, out []ike.Action) (ike.Machine, []ike.Action) {
 	g.sweep(now)
-	m := ike.Received{Local: in.local, Remote: in.remote, Msg: in.msg}
+	m := ike.Received{Local: in.local, Remote: in.remote, Msg: in.msg, Stream: in.stream}
 	src := sourceOf(in.remote)
 	mine := g.bySrc[src]
 	if b := g.failed[hostOf(in.remote.Addr())]; b != nil && !b.Peek(now, authFailures, authForgive) {
@@ -155,7 +155,7 @@ func (g *Gate) admit(now time.Time, in inbound, digest [sha256.Size]byte, out []
 		return nil, out
 	}
 	in.Payloads = msg.Payloads
-	proven := g.cookies.good(now, in)
+	proven := in.stream || g.cookies.good(now, in) // TCP has shown that the address is the sender's (RFC 9329, 6.3)
 	if !proven && (g.order.Len() >= g.limits.HalfOpen || mine >= g.limits.PerSource) {
 		return nil, g.askCookie(now, in, out)
 	}
@@ -299,7 +299,7 @@ func (g *Gate) askCookie(now time.Time, in inbound, out []ike.Action) []ike.Acti
 	if len(msg) > len(in.msg) {
 		return out
 	}
-	return append(out, ike.Send{Local: in.local, Remote: in.remote, Msg: msg})
+	return append(out, ike.Send{Local: in.local, Remote: in.remote, Msg: msg, Stream: in.stream})
 }
 
 // noteOf is note of a refusal. If only one connection can have been meant, it is

@@ -23,9 +23,10 @@ func (s *step) up(rekeyed uint32, initialContact bool) {
 		s.queue(&probeTask{})
 	}
 	s.isUp = true
+	s.confirmStream(s.way())
 	s.report(ike.IKEUp{
 		Local: s.local, Remote: s.remote, LocalID: s.localID, RemoteID: s.remoteID,
-		Suite: s.chosen.String(), Encap: s.encap, MOBIKE: s.mobike, Rekeyed: rekeyed, InitialContact: initialContact, Began: began,
+		Suite: s.chosen.String(), Encap: s.encap, Stream: s.tcp != tcpNone, MOBIKE: s.mobike, Rekeyed: rekeyed, InitialContact: initialContact, Began: began,
 		PeerCerts: s.peerCerts, Proof: s.stranger.proof, Virtual: s.virtual.Addrs, DNS: s.virtual.DNS, DNSDomains: s.virtual.Domains,
 	})
 }
@@ -35,7 +36,7 @@ func (s *step) ready() {
 	s.giveUp = time.Time{}
 	s.lastHeard = s.now
 	s.replaceAt, s.endAt = s.lifetimes(s.conn, s.conn.IKELife, s.first)
-	if s.natLocal {
+	if s.keepsAlive() {
 		s.keepAliveAt = s.firstKeepAlive()
 	}
 	if s.gate != nil {
@@ -123,6 +124,7 @@ func (s *step) die() {
 		s.remove(g.ids...)
 	}
 	s.graves = nil
+	s.hangUp()
 	s.forget()
 	s.state = stateDead
 	s.win = window{}

@@ -28,9 +28,13 @@ func (s *step) move(ev ike.Move) {
 	}
 	to := netip.AddrPortFrom(ev.Local, s.local.Port())
 	s.note("moving from %s to %s", s.local, to)
+	s.hangUp()
 	s.local, s.lastMoved, s.seenAs = to, s.now, nil
+	if s.tcp == tcpOpens {
+		s.openTCP(ev.Local)
+	}
 	if p := s.win.pending; p != nil { // 3.5: what is outstanding goes on from here
-		s.transmit(s.local, s.remote, p.msg)
+		s.transmit(s.way(), p.msg)
 	}
 	s.update()
 }
@@ -87,7 +91,7 @@ func (t *moveTask) answer(s *step, ps wire.Payloads) {
 // watchesPath reports whether a NAT before us may change the address by which
 // the peer knows us. Then liveness checks ask how we look (3.8), the first of
 // them at once.
-func (s *SA) watchesPath() bool { return s.mobike && s.began && s.natLocal }
+func (s *SA) watchesPath() bool { return s.mobike && s.began && s.natLocal && s.tcp == tcpNone }
 
 // sees takes the answer to that. An address that has changed is told like any
 // other move.
@@ -116,7 +120,7 @@ func echoes(ps wire.Payloads, cookie []byte) bool {
 // rehome replaces the Child SAs that are of other addresses or ports.
 func (s *step) rehome() {
 	s.keepAliveAt = time.Time{}
-	if s.natLocal {
+	if s.keepsAlive() {
 		s.keepAliveAt = s.firstKeepAlive()
 	}
 	for _, c := range s.children {
@@ -147,7 +151,7 @@ func (s *step) updateRequest(in inbound) {
 	}
 	if in.remote != s.remote || in.local != s.local {
 		s.note("the peer moved from %s to %s", s.remote, in.remote)
-		s.local, s.remote = in.local, in.remote
+		s.goOver(in.way())
 	}
 	s.natDetect(s.spiR, in.Payloads)
 	s.respond(append(s.deleteChildren(in.Payloads), s.pathReply(in)...)...)

@@ -30,7 +30,7 @@ func (s *step) natNotifies(spiR uint64) []wire.Payload {
 
 func (s *step) natNotifiesOf(spiR uint64, local, remote netip.AddrPort) []wire.Payload {
 	src := natHash(s.spiI, spiR, local)
-	if s.forcesEncap() {
+	if s.forcesEncap() && s.tcp == tcpNone {
 		src = s.random(sha1.Size)
 	}
 	return []wire.Payload{
@@ -41,8 +41,12 @@ func (s *step) natNotifiesOf(spiR uint64, local, remote netip.AddrPort) []wire.P
 
 // forcesEncap reports whether we ask for ESP in UDP where there is no NAT.
 func (s *SA) forcesEncap() bool {
-	return s.conn == nil || ike.ForcesEncap(s.conn, s.cfg.PAD, s.began, s.local.Addr(), s.remote.Addr())
+	return s.conn == nil || s.tcp != tcpNone || ike.ForcesEncap(s.conn, s.cfg.PAD, s.began, s.local.Addr(), s.remote.Addr())
 }
+
+// keepsAlive reports whether there is a mapping of a NAT to keep: none of TCP
+// (RFC 9329, 7.5).
+func (s *SA) keepsAlive() bool { return s.natLocal && s.tcp == tcpNone }
 
 // natDetect compares what the peer saw with what we see. A peer that says
 // nothing knows nothing of encapsulation.

@@ -29,8 +29,9 @@ type pair struct {
 	flying     []datagram
 	// fate, if set, says what becomes of a datagram: nothing (lost), itself,
 	// several copies.
-	fate func(d datagram) []datagram
-	sent []datagram // everything ever sent
+	fate   func(d datagram) []datagram
+	sent   []datagram   // everything ever sent
+	hungUp []ike.HangUp // connections closed
 }
 
 type datagram struct {
@@ -199,6 +200,8 @@ func (n *node) perform(m ike.Machine, actions []ike.Action) {
 			} else {
 				n.p.flying = append(n.p.flying, n.p.fate(d)...)
 			}
+		case ike.HangUp:
+			n.p.hungUp = append(n.p.hungUp, a)
 		case ike.StartJob:
 			n.jobs = append(n.jobs, heldJob{m, a})
 		case ike.Install:
@@ -320,7 +323,7 @@ func (p *pair) other(n *node) *node {
 
 // receive delivers a datagram as pluto does: by SPI, else to the gate.
 func (n *node) receive(s ike.Send) {
-	ev := ike.Received{Local: s.Remote, Remote: s.Local, Msg: bytes.Clone(s.Msg)}
+	ev := ike.Received{Local: s.Remote, Remote: s.Local, Msg: bytes.Clone(s.Msg), Stream: s.Stream}
 	if m := n.find(s.Msg); m != nil {
 		n.step(m, ev)
 		return

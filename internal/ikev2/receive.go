@@ -16,6 +16,7 @@ type inbound struct {
 	msg           []byte
 	inner         opened
 	local, remote netip.AddrPort
+	stream        bool // it came by TCP
 }
 
 // opened is what stood inside SK, or in all fragments together.
@@ -31,7 +32,7 @@ func (s *step) receive(ev ike.Received) {
 	if err != nil || h.Major != ike.Version2 || !s.mine(h) {
 		return
 	}
-	in := inbound{Header: h, msg: ev.Msg, local: ev.Local, remote: ev.Remote}
+	in := inbound{Header: h, msg: ev.Msg, local: ev.Local, remote: ev.Remote, stream: ev.Stream}
 	if in.clear() && s.established() {
 		s.hint(in)
 		return
@@ -80,7 +81,7 @@ func (s *step) receiveRequest(in inbound) {
 	}
 	s.heard(in)
 	s.goesOn()
-	s.win.take(ike.Received{Local: in.local, Remote: in.remote, Msg: in.msg}, in.Exchange)
+	s.win.take(in, in.Exchange)
 	switch {
 	case isNotify && s.established() && bad.Type == ike.NotifyUnsupportedCritical:
 		s.refuse(bad) // RFC 7296, 2.21.3: the IKE SA stays
@@ -192,25 +193,33 @@ func (s *step) open(in inbound) (opened, error) {
 // cannot move it back.
 func (s *step) heard(in inbound) {
 	s.lastHeard = s.now
+	if s.established() {
+		s.confirmStream(in.way())
+	}
 	switch {
-	case in.remote == s.remote && in.local == s.local:
+	case in.way() == s.way(), s.tcp == tcpOpens: // who opens the connection knows where the peer is
+	case s.established() && in.stream && (!s.mobike || in.remote.Addr() == s.remote.Addr()):
+		// The newest connection counts (RFC 9329, 6.1).
+		s.moveTo(in.way())
+	case s.tcp == tcpAnswer: // a word by UDP takes nobody off TCP
 	case s.established() && s.natRemote && !s.mobike: // with MOBIKE the peer says so (RFC 4555, 3.8)
-		s.moveTo(in.local, in.remote)
+		s.moveTo(in.way())
 	case !s.established() && !s.first:
 		// The initiator has floated to port 4500, or its NAT has moved it.
-		s.local, s.remote = in.local, in.remote
+		s.goOver(in.way())
 	}
 }
 
 // moveTo takes a new address of the peer. Its Child SAs are rekeyed rather than
 // changed in place, so that each key serves one pair of addresses and one
 // sequence of packet numbers.
-func (s *step) moveTo(local, remote netip.AddrPort) {
-	if local == s.local && remote == s.remote || s.now.Before(s.lastMoved.Add(moveEvery)) {
+func (s *step) moveTo(w way) {
+	if w == s.way() || s.now.Before(s.lastMoved.Add(moveEvery)) && !w.stream { // by TCP nothing is left where it was
 		return
 	}
-	s.note("the peer moved from %s to %s", s.remote, remote)
-	s.local, s.remote, s.lastMoved = local, remote, s.now
+	s.note("the peer moved from %s to %s", s.remote, w.remote)
+	s.goOver(w)
+	s.lastMoved = s.now
 	for _, c := range s.children {
 		if c.state == childUp {
 			s.rekeyChild(c)
@@ -235,9 +244,9 @@ func (s *step) plane(ev ipsec.Event) {
 			s.childLost(c)
 		}
 	case ipsec.PeerMoved:
-		if c := s.childByIn(ev.ID); c != nil && c.state == childUp && s.encap && s.state == stateUp && !s.mobike {
+		if c := s.childByIn(ev.ID); c != nil && c.state == childUp && s.encap && s.state == stateUp && (!s.mobike || s.tcp == tcpAnswer) && s.tcp != tcpOpens {
 			s.lastHeard = s.now
-			s.moveTo(s.local, ev.From)
+			s.moveTo(way{s.local, ev.From, s.tcp != tcpNone})
 		}
 	}
 }

@@ -47,6 +47,9 @@ type SA struct {
 
 	spiI, spiR          uint64
 	local, remote       netip.AddrPort
+	tcp                 tcpRole        // whether by TCP
+	sure                netip.AddrPort // the end of the TCP connection that is known to be the peer's
+	users               *int           // IKE SAs on the connection that we have opened: we and heirs
 	localID, remoteID   ike.ID
 	saidID              ike.ID         // what the peer called itself; EAP may have proven another name
 	peerMethod          ike.AuthMethod // by which the peer has proven itself, at the responder
@@ -101,6 +104,9 @@ type SA struct {
 // which Step(Initiate{}) sends the first message.
 func NewInitiator(cfg *Config, conn *ike.Conn, local, remote netip.AddrPort) *SA {
 	s := newSA(cfg, conn, local, remote)
+	if conn.TCP == ike.TCPYes {
+		s.openTCP(local.Addr())
+	}
 	s.first, s.began = true, true
 	s.spiI = s.newSPI()
 	s.hs = &handshake{}
@@ -176,6 +182,8 @@ func (s *step) dispatch(ev ike.Event) {
 		}
 	case ike.Plane:
 		s.plane(ev.Event)
+	case ike.StreamLost:
+		s.streamLost(ev)
 	case ike.Move:
 		s.move(ev)
 	case ike.Refused:
@@ -265,9 +273,9 @@ func (s *SA) header(x ike.ExchangeType, id uint32, flags ike.Flags) ike.Header {
 type datagrams [][]byte
 
 // transmit sends a message.
-func (s *step) transmit(local, remote netip.AddrPort, msg datagrams) {
+func (s *step) transmit(w way, msg datagrams) {
 	for _, p := range msg {
-		s.emit(ike.Send{Local: local, Remote: remote, Msg: clone(p)})
+		s.emit(ike.Send{Local: w.local, Remote: w.remote, Msg: clone(p), Stream: w.stream, Dial: w.stream && s.tcp == tcpOpens})
 	}
 }
 
@@ -280,14 +288,14 @@ func (s *step) request(x ike.ExchangeType, payloads ...wire.Payload) {
 	}
 	msg := s.seal(x, id, 0, payloads)
 	s.expectReply(id, x, msg)
-	s.transmit(s.local, s.remote, msg)
+	s.transmit(s.way(), msg)
 }
 
 // respond answers the request being worked on, to where it came from.
 func (s *step) respond(payloads ...wire.Payload) {
 	msg := s.seal(s.win.exchange, s.win.expect, ike.FlagResponse, payloads)
 	s.win.answered(msg)
-	s.transmit(s.win.from.Local, s.win.from.Remote, msg)
+	s.transmit(s.win.from, msg)
 }
 
 // refuse answers with an error notify; the IKE SA lives on.

@@ -2,7 +2,6 @@ package ikev2
 
 import (
 	"crypto/sha256"
-	"net/netip"
 	"time"
 
 	"cygnet/internal/ike"
@@ -19,7 +18,7 @@ type window struct {
 	expect   uint32            // ID of the peer's next request
 	busy     bool              // that request has come and is being worked on
 	asked    [sha256.Size]byte // digest of the last request
-	from     ike.Received      // where the last request came from; Msg unset
+	from     way               // by which the last request came
 	exchange ike.ExchangeType  // of the last request
 	reply    datagrams         // our answer to it, nil before there was one
 	replays  ike.Bucket
@@ -64,9 +63,9 @@ func (w *window) judge(id uint32, msg []byte) verdict {
 }
 
 // take notes that a verified request is being worked on.
-func (w *window) take(ev ike.Received, x ike.ExchangeType) {
-	w.busy, w.asked, w.exchange = true, sha256.Sum256(ev.Msg), x
-	w.from = ike.Received{Local: ev.Local, Remote: ev.Remote}
+func (w *window) take(in inbound, x ike.ExchangeType) {
+	w.busy, w.asked, w.exchange = true, sha256.Sum256(in.msg), x
+	w.from = in.way()
 }
 
 // answered notes the answer and opens the window for the next request.
@@ -115,15 +114,16 @@ func (s *step) retransmit() {
 		wait = rest
 	}
 	p.again = s.now.Add(wait)
-	s.transmit(s.local, s.remote, p.msg)
+	s.fallBack(p)
+	s.transmit(s.way(), p.msg)
 	s.report(ike.Retransmit{State: p.state, Count: p.count, Wait: wait})
 }
 
-// replay sends the last response once more, to where the request came from
-// this time: a NAT may have moved the peer before anything is authenticated.
-func (s *step) replay(local, remote netip.AddrPort) {
+// replay sends the last response once more, the way the request came this time:
+// a NAT may have moved the peer before anything is authenticated.
+func (s *step) replay(w way) {
 	if s.win.replays.Take(s.now, replayBurst, replayPerSec) {
-		s.transmit(local, remote, s.win.reply)
+		s.transmit(w, s.win.reply)
 	}
 }
 

@@ -48,8 +48,12 @@ type Transform struct {
 	ESN     bool   // extended sequence numbers, RFC 4304
 }
 
-// Encap is UDP encapsulation of ESP, RFC 3948, seen from us.
-type Encap struct{ LocalPort, RemotePort uint16 }
+// Encap is encapsulation of ESP in UDP, RFC 3948, or in TCP, RFC 9329, seen from
+// us. The zero value is none.
+type Encap struct {
+	LocalPort, RemotePort uint16
+	Stream                bool // in TCP, over the connection of the IKE SA
+}
 
 // Lifetime bounds an SA. Zero fields mean no limit. At the soft limit the
 // backend sends Expire{Hard: false} once, at the hard limit it stops using the

@@ -70,7 +70,7 @@ func (b *batch) place(sa *outSA, tos uint8, n int, alone bool) []byte {
 		}
 	}
 	b.msgs = append(b.msgs, underlay.Message{
-		Proto: sa.sa.ID.Proto, Encap: sa.encap, Local: sa.sa.Src, Remote: sa.remote, TOS: tos, DF: sa.sa.DF,
+		Proto: sa.sa.ID.Proto, Encap: sa.encap, Stream: sa.stream, Local: sa.sa.Src, Remote: sa.remote, TOS: tos, DF: sa.sa.DF,
 		Data: b.buf[b.used-n : b.used], Seg: n,
 	})
 	b.state = append(b.state, train{sa, alone || !sa.encap, alone})

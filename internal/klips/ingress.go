@@ -182,7 +182,7 @@ func (w *ingress) authentic(sa *inSA, a *underlay.Arrival, newest bool) {
 	if !sa.used.Load() && sa.used.CompareAndSwap(false, true) {
 		w.p.events.add(ipsec.FirstUse{ID: sa.sa.ID})
 	}
-	if !newest || !a.Encap || !sa.encap || a.Remote == sa.from {
+	if !newest || !a.Encap || !sa.encap || a.Stream != sa.sa.Encap.Stream || a.Remote == sa.from {
 		return
 	}
 	last, t := sa.moved.Load(), w.at.UnixNano()

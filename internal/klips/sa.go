@@ -81,6 +81,7 @@ type outSA struct {
 	tunnel bool // it brings an IP header
 	encap  bool
 	remote netip.AddrPort // port 0 unless encap
+	stream uint16         // our port of the TCP connection, 0 where there is none
 	outer  int            // octets of outer IP and UDP headers
 
 	path    atomic.Int64 // path MTU learned from ICMP; 0: none
@@ -129,6 +130,9 @@ func newOut(sa ipsec.SA, rand io.Reader, now time.Time) (o *outSA, err error) {
 	if o.encap {
 		port = sa.Encap.RemotePort
 		o.outer += udpHeaderLen
+		if sa.Encap.Stream {
+			o.stream = sa.Encap.LocalPort
+		}
 	}
 	o.remote = netip.AddrPortFrom(sa.ID.Dst, port)
 	return o, nil

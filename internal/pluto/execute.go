@@ -55,6 +55,14 @@ func (d *Daemon) carryOut(m ike.Machine, actions []ike.Action) {
 		switch a := a.(type) {
 		case ike.Send:
 			messages = append(messages, a)
+		case ike.StreamGood:
+			if l := d.linkOf(a.Local.Addr()); l != nil {
+				l.wire.ConfirmTCP(a.Local, a.Remote)
+			}
+		case ike.HangUp:
+			if l := d.linkOf(a.Local.Addr()); l != nil {
+				l.wire.HangUpTCP(a.Local, a.Remote)
+			}
 		case ike.KeepAlive:
 			d.keepAlive(a)
 		case ike.StartJob:
@@ -112,7 +120,18 @@ func (d *Daemon) send(a ike.Send) {
 		return
 	}
 	d.debugf("raw", "| sending %d octets to %s from %s", len(a.Msg), a.Remote, a.Local)
-	if err := l.wire.SendIKE(a.Local, a.Remote, a.Msg); err != nil {
+	var err error
+	if a.Dial {
+		err = l.wire.DialTCP(a.Local, a.Remote)
+	}
+	switch {
+	case err != nil:
+	case a.Stream:
+		err = l.wire.SendStream(a.Local, a.Remote, a.Msg)
+	default:
+		err = l.wire.SendIKE(a.Local, a.Remote, a.Msg)
+	}
+	if err != nil {
 		d.unsent(a, err)
 	}
 }

@@ -103,7 +103,7 @@ func physical(i config.Interface, defaults [2]host.DefaultRoute) string {
 
 func (d *Daemon) attach(virtual string, phys host.Interface) error {
 	l := &link{index: phys.Index, mtu: phys.MTU, nets: nets(phys), done: make(chan struct{}), Attachment: Attachment{
-		Virtual: virtual, Physical: phys.Name, IKEPort: d.ikePort(), NATPort: d.natPort(), CopyTOS: !d.file.Setup.HideTOS, NoIKE: d.o.NoIKE}}
+		Virtual: virtual, Physical: phys.Name, IKEPort: d.ikePort(), NATPort: d.natPort(), CopyTOS: !d.file.Setup.HideTOS, NoIKE: d.o.NoIKE, ListenTCP: d.file.Setup.ListenTCP}}
 	for _, p := range phys.Addrs {
 		l.Addrs = append(l.Addrs, p.Addr())
 	}

@@ -3,6 +3,8 @@ package pluto
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"cygnet/internal/connection"
@@ -113,12 +115,16 @@ func (d *Daemon) received(g underlay.Datagram) {
 	if d.deaf {
 		return
 	}
+	if g.Msg == nil {
+		d.streamLost(ike.StreamLost{Local: g.Local, Remote: g.Remote})
+		return
+	}
 	if d.poisons.known(g.Msg) {
 		d.debugf("raw", "| a message from %s is dropped: it has failed %d times", g.Remote, faultTries)
 		return
 	}
 	d.debugf("raw", "| *received %d octets from %s on %s", len(g.Msg), g.Remote, g.Local)
-	ev := ike.Received{Local: g.Local, Remote: g.Remote, Msg: g.Msg}
+	ev := ike.Received{Local: g.Local, Remote: g.Remote, Msg: g.Msg, Stream: g.Stream}
 	h, err := ike.ParseHeader(g.Msg)
 	if err != nil {
 		d.debugf("parsing", "| %s: %v", g.Remote, err)
@@ -129,6 +135,14 @@ func (d *Daemon) received(g underlay.Datagram) {
 		return
 	}
 	d.atGate(h, ev)
+}
+
+// streamLost tells the machines that a TCP connection of ours is over.
+func (d *Daemon) streamLost(ev ike.StreamLost) {
+	d.log.Info(fmt.Sprintf("the TCP connection to %s is over", ev.Remote))
+	for _, serial := range slices.Sorted(maps.Keys(d.machines)) {
+		d.stepMachine(serial, ev)
+	}
 }
 
 // find returns the machine of a message: the one whose SPI the peer uses for

@@ -96,4 +96,5 @@ type Attachment struct {
 	IKEPort, NATPort  uint16
 	CopyTOS           bool
 	NoIKE             bool // no UDP ports
+	ListenTCP         bool // the NAT traversal port of TCP too
 }

@@ -123,7 +123,7 @@ func endStatus(e ike.End) whack.EndStatus {
 func (d *Daemon) childState(v connection.View, c connection.ChildView) whack.SAState {
 	s := whack.SAState{Serial: c.Serial, Conn: v.Name, Instance: v.Instance, Name: stateChild, Text: stateChildText,
 		Newest: c.Using, Owner: v.Owner == c.Serial, Parent: c.IKE, SAOut: c.Up.Out, SAIn: c.Up.In, TunOut: c.TunOut, TunIn: c.TunIn,
-		Out: c.Up.Out.String(), In: c.Up.In.String(), Suite: c.Up.Suite, Mode: c.Up.Mode.String(), Encap: c.Up.Encap != (ipsec.Encap{})}
+		Out: c.Up.Out.String(), In: c.Up.In.String(), Suite: c.Up.Suite, Mode: c.Up.Mode.String(), Encap: c.Up.Encap != (ipsec.Encap{}), TCP: c.Up.Encap.Stream}
 	s.Name = cmp.Or(c.Up.State, s.Name)
 	s.Event, s.EventIn = nextEvent(c.Up.ReplaceAt, c.Up.EndAt)
 	for _, ts := range c.Up.TSLocal {
@@ -176,7 +176,7 @@ func (d *Daemon) ikeState(k connection.IKEView) whack.SAState {
 		if k.Up.State != "" {
 			s.Name, s.Text = k.Up.State, stateISAKMPText
 		}
-		s.LocalID, s.RemoteID, s.Encap = k.Up.LocalID.String(), k.Up.RemoteID.String(), k.Up.Encap
+		s.LocalID, s.RemoteID, s.Encap, s.TCP = k.Up.LocalID.String(), k.Up.RemoteID.String(), k.Up.Encap, k.Up.Stream
 		s.Event, s.EventIn = nextEvent(time.Time{}, k.Since.Add(k.Conn.IKELife))
 	}
 	if m := d.machines[k.Serial]; m != nil {

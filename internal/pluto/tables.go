@@ -118,7 +118,11 @@ func saLine(s ipsec.SAStatus) whack.SA {
 		sa.Used, sa.Idle = true, int64(time.Since(s.Usage.LastUsed).Seconds())
 	}
 	if s.Encap != (ipsec.Encap{}) {
-		sa.Encap = fmt.Sprintf("%d->%d", s.Encap.LocalPort, s.Encap.RemotePort)
+		proto := "udp"
+		if s.Encap.Stream {
+			proto = "tcp"
+		}
+		sa.Encap = fmt.Sprintf("%s:%d->%d", proto, s.Encap.LocalPort, s.Encap.RemotePort)
 	}
 	if len(s.Window) > 0 {
 		sa.Window = "0x"

@@ -8,7 +8,7 @@ import (
 
 // counters are the drops of one Underlay.
 type counters struct {
-	ikeFull, ikeMarker, keepalive, short, truncated, icmp atomic.Uint64
+	ikeFull, ikeMarker, keepalive, short, truncated, icmp, stream atomic.Uint64
 }
 
 func (c *counters) list() []ipsec.Counter {
@@ -19,5 +19,6 @@ func (c *counters) list() []ipsec.Counter {
 		{Reason: "short_datagram", Count: c.short.Load()},
 		{Reason: "truncated", Count: c.truncated.Load()},
 		{Reason: "icmp_unreachable", Count: c.icmp.Load()},
+		{Reason: "tcp_stream", Count: c.stream.Load()},
 	}
 }

@@ -26,6 +26,7 @@ type Options struct {
 	Queues            int    // sockets of the NAT traversal port; 0 means 1
 	NoRaw             bool   // no raw sockets: neither raw ESP, AH nor clear packets
 	NoUDP             bool   // no UDP sockets: neither IKE nor ESP in UDP
+	ListenTCP         bool   // the NAT traversal port of TCP too
 }
 
 // Host is the Underlay of real sockets.
@@ -38,6 +39,8 @@ type Host struct {
 	listenMu sync.Mutex
 	listened []*socket // by Listen, under listenMu
 	place    namespace // of all sockets
+
+	streams *streams
 
 	receivers []Receiver
 	ikeCh     chan Datagram
@@ -65,6 +68,7 @@ func Open(o Options) (*Host, error) {
 	o.Queues = max(o.Queues, 1)
 	h := &Host{o: o, ikeCh: make(chan Datagram, ikeQueue), device: o.Device}
 	h.ikeOut = h.newSender(0)
+	h.streams = newStreams(h)
 	h.place = currentNamespace()
 	if h.device == "" {
 		h.device = deviceOf(o.Addrs)
@@ -127,6 +131,9 @@ func (h *Host) openFamily(f int, v6 bool, addr netip.Addr) error {
 			err = fmt.Errorf("steer by SPI: %w", err)
 		}
 	}
+	if err == nil && h.o.ListenTCP {
+		err = h.streams.listen(v6, addr)
+	}
 	if err != nil || h.o.NoRaw {
 		return err
 	}
@@ -154,6 +161,7 @@ func (h *Host) start() {
 			go h.readIKE(newReceiver(h, s))
 		}
 	}
+	h.receivers = append(h.receivers, &streamReceiver{s: h.streams})
 }
 
 // readIKE reads the IKE port until Close.
@@ -174,13 +182,17 @@ func (h *Host) readIKE(r *receiver) {
 }
 
 func (h *Host) deliverIKE(local netip.Addr, port uint16, remote netip.AddrPort, msg []byte) {
+	h.deliver(Datagram{Local: netip.AddrPortFrom(local, port), Remote: remote, Msg: append([]byte(nil), msg...)})
+}
+
+func (h *Host) deliver(d Datagram) {
 	h.reading.RLock()
 	defer h.reading.RUnlock()
 	if h.closed {
 		return
 	}
 	select {
-	case h.ikeCh <- Datagram{netip.AddrPortFrom(local, port), remote, append([]byte(nil), msg...)}:
+	case h.ikeCh <- d:
 	default:
 		h.drops.ikeFull.Add(1)
 	}
@@ -289,6 +301,7 @@ func (h *Host) Close() error {
 	if was {
 		return nil
 	}
+	h.streams.close()
 	h.listenMu.Lock()
 	errs := closeAll(h.listened)
 	h.place.close()

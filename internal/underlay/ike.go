@@ -6,7 +6,11 @@ import (
 	"net/netip"
 )
 
-var errNoSocket = errors.New("no socket of that family")
+var (
+	errNoSocket   = errors.New("no socket of that family")
+	errNoStream   = errors.New("no connection")
+	errStreamFull = errors.New("the peer is slow, or the message too long")
+)
 
 // SendIKE implements Underlay. Messages larger than the MTU are fragmented by
 // IP; IKE has its own fragmentation (RFC 7383) above.

@@ -1,5 +1,7 @@
 package underlay
 
+import "time"
+
 // Limits of this package.
 const (
 	// ikeQueue holds the messages of a burst while pluto is busy: at 1500
@@ -24,6 +26,31 @@ const (
 	socketBuffer = 8 << 20
 
 	ttl = 64 // of outer headers
+
+	// maxStreams bounds the TCP connections that others open, and
+	// maxStreamsFrom those of one host, of which a NAT may have many behind it.
+	// Each holds at most streamQueue messages and one that it reads.
+	maxStreams     = 1024
+	maxStreamsFrom = 64
+	streamQueue    = 256
+	// arrivalQueue holds ESP from all streams while the data plane is busy.
+	arrivalQueue = 1024
+
+	// strangerTime is how long a stream lives on which no IKE SA stands.
+	strangerTime = 30 * time.Second
+	// streamIdle ends a stream on which nothing comes: its IKE SA is over, or asks
+	// for no liveness. If it lives, the stream is opened again.
+	streamIdle = 5 * time.Minute
+	// streamWriteTime ends a stream whose peer takes nothing any more.
+	streamWriteTime = 20 * time.Second
+	// dialTime bounds the opening of a stream.
+	dialTime = 10 * time.Second
+	// acceptPause is waited when the system can give no connection.
+	acceptPause = 100 * time.Millisecond
+
+	// readBuffer holds what comes at once, writeBuffer what leaves at once.
+	readBuffer  = 1 << 15
+	writeBuffer = 1 << 15
 )
 
 // MaxTrain and MaxTrainLen bound Message.Data.

@@ -3,6 +3,7 @@ package underlay
 import (
 	"bytes"
 	"encoding/binary"
+	"fmt"
 	"net/netip"
 	"os"
 	"slices"
@@ -121,6 +122,20 @@ func (m *Memory) SendIKE(local, remote netip.AddrPort, msg []byte) error {
 
 // SendKeepalive implements Underlay; the other end drops it.
 func (m *Memory) SendKeepalive(_, _ netip.AddrPort) error { return nil }
+
+// SendStream implements Underlay; there is no TCP in memory.
+func (m *Memory) SendStream(_, remote netip.AddrPort, _ []byte) error {
+	return fmt.Errorf("send to %s by TCP: %w", remote, errNoStream)
+}
+
+// DialTCP implements Underlay. There is nothing to open in memory.
+func (m *Memory) DialTCP(_, _ netip.AddrPort) error { return nil }
+
+// ConfirmTCP implements Underlay.
+func (m *Memory) ConfirmTCP(_, _ netip.AddrPort) {}
+
+// HangUpTCP implements Underlay.
+func (m *Memory) HangUpTCP(_, _ netip.AddrPort) {}
 
 // Close implements Underlay.
 func (m *Memory) Close() error {

@@ -40,9 +40,14 @@ func (h *Host) newSender(worker int) *sender {
 // Send implements Sender. Messages of one socket and DF mode go together.
 func (s *sender) Send(msgs []Message) (res Result) {
 	for len(msgs) > 0 {
+		if msgs[0].Stream != 0 {
+			s.sendStream(&msgs[0], &res)
+			msgs = msgs[1:]
+			continue
+		}
 		sock := s.socket(&msgs[0])
 		k := 1
-		for k < len(msgs) && msgs[k].DF == msgs[0].DF && s.socket(&msgs[k]) == sock {
+		for k < len(msgs) && msgs[k].Stream == 0 && msgs[k].DF == msgs[0].DF && s.socket(&msgs[k]) == sock {
 			k++
 		}
 		if sock == nil {
@@ -53,6 +58,22 @@ func (s *sender) Send(msgs []Message) (res Result) {
 		msgs = msgs[k:]
 	}
 	return res
+}
+
+// sendStream sends the packets of m by TCP, which has neither TOS nor DF of
+// each. Without a connection they are lost: whose SA is of TCP has no other way.
+func (s *sender) sendStream(m *Message, res *Result) {
+	st := s.h.streams.to(netip.AddrPortFrom(m.Local, m.Stream), m.Remote)
+	if st == nil {
+		res.Failed += packets([]Message{*m})
+		return
+	}
+	seg := max(m.Seg, 1)
+	for b := m.Data; len(b) > 0; b = b[min(seg, len(b)):] {
+		if !st.send(b[:min(seg, len(b))]) {
+			res.Failed++
+		}
+	}
 }
 
 // SendClear implements Sender.

@@ -39,15 +39,30 @@ type Underlay interface {
 	// SendKeepalive sends a NAT keepalive, RFC 3948 section 2.3.
 	SendKeepalive(local, remote netip.AddrPort) error
 
+	// SendStream sends msg over the TCP connection between these ends (RFC 9329),
+	// with the non-ESP marker. It fails where there is none, or no room in its
+	// queue.
+	SendStream(local, remote netip.AddrPort, msg []byte) error
+	// DialTCP opens such a connection, unless there is one. It returns
+	// at once: messages wait while it is being opened, and are lost if that fails.
+	DialTCP(local, remote netip.AddrPort) error
+	// ConfirmTCP says that an IKE SA stands on a TCP connection, which then stays as
+	// long as something comes. Others end after half a minute.
+	ConfirmTCP(local, remote netip.AddrPort)
+	// HangUpTCP closes a TCP connection when what waits for it has left.
+	HangUpTCP(local, remote netip.AddrPort)
+
 	// Drops tells what went nowhere here, in fixed order.
 	Drops() []ipsec.Counter
 	Close() error
 }
 
-// Datagram is one IKE message.
+// Datagram is one IKE message. Without Msg it says that a TCP connection is over
+// which we had opened and which was confirmed.
 type Datagram struct {
 	Local, Remote netip.AddrPort
 	Msg           []byte // owned by whoever receives it
+	Stream        bool   // came by TCP
 }
 
 // Receiver delivers protected packets.
@@ -62,7 +77,8 @@ type Receiver interface {
 // address together (UDP_GRO), of any mixture of SAs.
 type Arrival struct {
 	Proto  ipsec.Proto
-	Encap  bool           // came in UDP
+	Encap  bool           // came in UDP, or in TCP
+	Stream bool           // in TCP
 	Remote netip.AddrPort // port 0 unless Encap
 	Local  netip.Addr
 	TOS    uint8 // of the outer header; of the first packet in a train
@@ -76,8 +92,11 @@ type Arrival struct {
 
 // Message is one protected packet to send, or a train of them.
 type Message struct {
-	Proto  ipsec.Proto
-	Encap  bool
+	Proto ipsec.Proto
+	Encap bool
+	// Stream is our port of the TCP connection to Remote that the message goes by,
+	// with Encap, or not at all; 0: not by TCP.
+	Stream uint16
 	Local  netip.Addr     // source; the zero value leaves it to the routing table
 	Remote netip.AddrPort // port ignored unless Encap
 	TOS    uint8

@@ -100,6 +100,7 @@ type SAState struct {
 	Suite    string     `json:"suite,omitempty"`
 	Mode     string     `json:"mode,omitempty"`
 	Encap    bool       `json:"encapsulated,omitempty"`
+	TCP      bool       `json:"tcp,omitempty"` // encapsulated in TCP
 	LocalTS  []string   `json:"local_ts,omitempty"`
 	RemoteTS []string   `json:"remote_ts,omitempty"`
 	Used     int        `json:"used_ago,omitempty"` // seconds, rounded up; 0: never
@@ -185,7 +186,7 @@ type SA struct {
 	SoftPackets uint64     `json:"soft_packets,omitempty"`
 	HardPackets uint64     `json:"hard_packets,omitempty"`
 	HardTime    int64      `json:"hard_time,omitempty"`     // seconds
-	Encap       string     `json:"encapsulation,omitempty"` // 4500->4500
+	Encap       string     `json:"encapsulation,omitempty"` // udp:4500->4500 or tcp:…
 	Before      uint64     `json:"octets_before_compression,omitempty"`
 	After       uint64     `json:"octets_after_compression,omitempty"`
 	Owner       string     `json:"connection,omitempty"`

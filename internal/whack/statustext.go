@@ -148,6 +148,9 @@ func (s *SAState) lines() []string {
 	if s.Owner {
 		line += "; eroute owner"
 	}
+	if s.TCP {
+		line += "; in TCP"
+	}
 	if s.IKE || s.Out == "" {
 		return []string{line}
 	}
@@ -230,7 +233,7 @@ func (s *SA) line() string {
 		fmt.Fprintf(&b, " ratio=%d:%d", s.Before, s.After)
 	}
 	if s.Encap != "" {
-		fmt.Fprintf(&b, " encap=udp:%s", s.Encap)
+		fmt.Fprintf(&b, " encap=%s", s.Encap)
 	}
 	return b.String()
 }
