@@ -306,3 +306,27 @@ func TestErrorsAreDistinct(t *testing.T) {
 		}
 	}
 }
+
+// CRY-23: a packet with HMAC-SHA2-256 cut to 96 bits, as Linux once sent it, is not
+// taken by an SA of the 128 bits of RFC 4868: neither as it is nor filled up.
+func TestAdv_CRY_23_ShortICV(t *testing.T) {
+	var ts testSuite
+	for _, s := range testSuites {
+		if s.name == "aes128-sha256" {
+			ts = s
+		}
+	}
+	out, in := ts.pair(t)
+	for n, change := range []func(pkt []byte) []byte{
+		func(pkt []byte) []byte { return pkt[:len(pkt)-4] },
+		func(pkt []byte) []byte { return append(pkt[:len(pkt)-4], 0, 0, 0, 0) },
+	} {
+		pkt := change(seal(t, out, octets(40, uint64(n)), 4))
+		if _, _, err := deliver(in, new(Scratch), pkt); err == nil {
+			t.Errorf("packet %d is taken", n)
+		}
+	}
+	if _, _, err := deliver(in, new(Scratch), seal(t, out, octets(40, 9), 4)); err != nil {
+		t.Errorf("a packet with the whole ICV: %v", err)
+	}
+}

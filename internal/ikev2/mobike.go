@@ -2,6 +2,7 @@ package ikev2
 
 import (
 	"bytes"
+	"crypto/subtle"
 	"net/netip"
 	"slices"
 	"time"
@@ -114,7 +115,7 @@ var errCookie2 = &ike.Failure{Reason: ike.ReasonProtocol, Why: "the peer's COOKI
 
 func echoes(ps wire.Payloads, cookie []byte) bool {
 	n, ok := ps.Notify(ike.NotifyCookie2)
-	return ok && bytes.Equal(n.Data, cookie)
+	return ok && subtle.ConstantTimeCompare(n.Data, cookie) == 1
 }
 
 // rehome replaces the Child SAs that are of other addresses or ports.
