@@ -70,6 +70,7 @@ var setupKeys = append([]keyword[Setup]{
 	{name: "syslog", kind: "facility.priority", def: "daemon.error", doc: "Label of set-up messages.", field: syslogField},
 	{name: "dumpdir", kind: "directory", doc: "Permit core dumps, there.", field: text(func(s *Setup) *string { return &s.DumpDir })},
 	{name: "statusgroup", kind: "group", doc: "Members of this group may use the commands that only look, as ipsec status. Read at the start.", field: text(func(s *Setup) *string { return &s.StatusGroup })},
+	{name: "metrics", kind: "loopback address:port", doc: "Serve metrics to Prometheus there, over HTTP. Read at the start.", field: metricsField},
 	{name: "plutorestartoncrash", kind: "yes or no", def: "yes", doc: "Start the daemon again after a crash.", use: harmless, why: "that is the service manager's affair", field: yesNo(func(s *Setup) *bool { return &s.RestartCrash })},
 	{name: "plutowait", kind: "yes or no", def: "no", doc: "Finish one start-up negotiation before the next.", field: yesNo(func(s *Setup) *bool { return &s.PlutoWait })},
 	{name: "rp_filter", kind: "%unchanged, 0, 1 or 2", def: "0", doc: "Reverse path filter of guarded devices.", field: integer(func(s *Setup) *int { return &s.RPFilter }, 0, 2, word[int]{"%unchanged", -1, ""})},

@@ -144,8 +144,9 @@ type Setup struct {
 	DDoS          DDoSMode
 	MaxHalfOpen   int // IKE_SA_INITs without cookie; 0: the daemon's default
 	ShuntLifetime time.Duration
-	RedirectTo    netip.Addr // global-redirect-to=
-	Helpers       int        // crypto workers; -1: as many as processors
+	RedirectTo    netip.Addr     // global-redirect-to=
+	Metrics       netip.AddrPort // metrics=; invalid: none are served
+	Helpers       int            // crypto workers; -1: as many as processors
 
 	DNS DNS
 

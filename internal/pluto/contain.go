@@ -62,6 +62,7 @@ func (d *Daemon) contained(who string, ev ike.Event, step func()) (ok bool) {
 		if p == nil {
 			return
 		}
+		d.tally.contained++
 		if copied != nil {
 			d.poisons.add(copied)
 		}

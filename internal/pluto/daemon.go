@@ -19,6 +19,7 @@ import (
 	"cygnet/internal/ike"
 	"cygnet/internal/ikev1"
 	"cygnet/internal/ikev2"
+	"cygnet/internal/metrics"
 	"cygnet/internal/suite"
 	"cygnet/internal/underlay"
 	"cygnet/internal/updown"
@@ -82,6 +83,8 @@ type Daemon struct {
 	poisons     poisons           // messages that made a machine panic
 	lastMessage []byte
 	sending     quota // of lines about messages that could not be sent
+	tally       tally
+	exporter    *metrics.Server // nil: no metrics are served
 	myID        ike.ID
 	loaded      map[string]*config.File // where each connection was read
 	refreshNow  chan struct{}           // certificates were read: CRLs may be due
@@ -132,7 +135,7 @@ func New(o Options) (*Daemon, error) {
 		table: connection.NewTable(), machines: map[uint32]ike.Machine{}, bySPI: map[spiKey]ike.Machine{},
 		states: map[uint32]ike.State{}, strange: map[uint32]bool{}, datagrams: make(chan underlay.Datagram), debug: map[string]bool{}, quotas: map[string]*quota{},
 		waiters: map[uint64]chan whack.Reply{}, scriptDone: make(chan updown.Result), awaited: map[string]string{}, faults: map[faultKey]error{},
-		refreshNow: make(chan struct{}, 1), loaded: map[string]*config.File{},
+		refreshNow: make(chan struct{}, 1), loaded: map[string]*config.File{}, tally: newTally(),
 		oe: strangers{asking: map[uint64]context.CancelFunc{}, findings: make(chan connection.Found)}}
 	d.cfg1 = &ikev1.Config{PAD: d.table.Speaking(ike.Version1), Rand: o.Rand, SPIs: spiSource{o.Plane}, NextSerial: d.nextSerial,
 		UseInitialContact: d.table.Alone, Spoken: func() bool { return d.table.Speaks(ike.Version1) }, Bundles: true}
@@ -236,6 +239,7 @@ func (d *Daemon) startUp() error {
 		d.drain()
 		d.log.Info("listening for IKE messages")
 	}
+	d.serveMetrics()
 	d.started = true
 	d.noteDefaults()
 	d.notify("READY=1")

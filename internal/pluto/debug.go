@@ -66,6 +66,7 @@ func (d *Daemon) admit(class string) bool {
 // addresses that cannot be reached may cause as many as he likes, so the lines
 // are bounded.
 func (d *Daemon) unsent(a ike.Send, err error) {
+	d.tally.unsent++
 	q := &d.sending
 	if !q.bucket.Take(time.Now(), unsentBurst, unsentPerSec) {
 		q.missed++

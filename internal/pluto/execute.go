@@ -165,6 +165,7 @@ func (d *Daemon) put(sa ipsec.SA) error {
 
 func (d *Daemon) removeSA(id ipsec.SAID) {
 	delete(d.faults, id)
+	d.tally.gone(id, d.usage)
 	if d.stillSends(id) {
 		return
 	}
@@ -198,6 +199,7 @@ func (d *Daemon) report(m ike.Machine, r ike.Report) {
 		delete(d.states, r.Serial)
 		delete(d.strange, r.Serial)
 	}
+	d.tally.count(r)
 	d.logReport(r)
 	if d.o.Report != nil {
 		d.o.Report(r)

@@ -117,6 +117,9 @@ func (d *Daemon) cleanUp() {
 			if d.server != nil {
 				d.server.Close()
 			}
+			if d.exporter != nil {
+				d.exporter.Close()
+			}
 			d.background.Wait()
 			close(closed)
 		}()

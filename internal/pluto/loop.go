@@ -189,6 +189,7 @@ func (d *Daemon) atGate(h ike.Header, ev ike.Received) {
 		case ike.Send:
 			d.send(a)
 		case ike.Report:
+			d.tally.count(a)
 			d.logReport(a)
 			d.stepTable(connection.Refused{Report: a})
 		}
