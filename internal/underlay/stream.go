@@ -124,7 +124,7 @@ func (s *stream) wait() {
 // together.
 func (s *stream) write() {
 	defer s.end()
-	w := bufio.NewWriterSize(s.conn, writeBuffer)
+	w := bufio.NewWriterSize(timely{s.conn}, writeBuffer)
 	if s.ours {
 		w.WriteString(streamPrefix) // a bufio.Writer keeps its error for Flush
 	}
@@ -141,14 +141,21 @@ func (s *stream) write() {
 		case <-last:
 			last = nil // now until out is empty
 		case b := <-s.out:
-			if w.Available() < len(b) {
-				s.conn.SetWriteDeadline(time.Now().Add(streamWriteTime))
-			}
 			if _, err := w.Write(b); err != nil {
 				return
 			}
 		}
 	}
+}
+
+// timely gives each write to a connection its time.
+type timely struct{ conn net.Conn }
+
+func (t timely) Write(b []byte) (int, error) {
+	if err := t.conn.SetWriteDeadline(time.Now().Add(streamWriteTime)); err != nil {
+		return 0, err
+	}
+	return t.conn.Write(b)
 }
 
 // read calls take with each message until s ends.

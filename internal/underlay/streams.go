@@ -103,11 +103,12 @@ func (s *streams) drop(st *stream) {
 	}
 }
 
-// remove is for who added st, after st.end.
+// remove is for who added st, after st.end. What still waits in it is lost.
 func (s *streams) remove(st *stream) {
 	s.mu.Lock()
 	s.drop(st)
 	s.mu.Unlock()
+	s.h.drops.stream.Add(uint64(len(st.out))) // what nobody sends any more
 	s.wait.Done()
 }
 

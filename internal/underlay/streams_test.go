@@ -245,3 +245,59 @@ func TestStreamRefused(t *testing.T) {
 		}
 	}
 }
+
+// slowConn is a connection that does not take everything at once, and notes
+// until when each write may last.
+type slowConn struct {
+	net.Conn
+	until  time.Time
+	writes []time.Time
+}
+
+func (c *slowConn) SetWriteDeadline(t time.Time) error { c.until = t; return nil }
+func (c *slowConn) Close() error                       { return nil }
+
+func (c *slowConn) Write(b []byte) (int, error) {
+	c.writes = append(c.writes, c.until)
+	c.until = time.Time{} // as good as over when the next one comes
+	return len(b), nil
+}
+
+// Each write has its own time: a burst of long ago does not end the stream.
+func TestStreamWriteTime(t *testing.T) {
+	c := &slowConn{}
+	st := newStream(netip.AddrPort{}, netip.AddrPort{}, c)
+	for range 3 * writeBuffer / 1500 { // more than one write
+		st.send(make([]byte, 1500))
+	}
+	st.hangUp()
+	st.write()
+	if len(c.writes) < 3 {
+		t.Fatalf("%d writes", len(c.writes))
+	}
+	for i, until := range c.writes {
+		if until.IsZero() {
+			t.Errorf("write %d has no time", i)
+		}
+	}
+}
+
+// What waits in a stream that never opens is lost, and counted.
+func TestStreamLostWaiting(t *testing.T) {
+	a, _, addrA, _ := streamPair(t)
+	local, nobody := netip.AddrPortFrom(addrA, 45541), netip.MustParseAddrPort("127.50.0.7:45511")
+	st := newStream(local, nobody, nil)
+	if err := a.streams.add(st); err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		if err := a.SendStream(local, nobody, []byte("x")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	st.end()
+	a.streams.remove(st)
+	if n := a.drops.stream.Load(); n != 3 {
+		t.Errorf("%d counted, want 3", n)
+	}
+}
