@@ -315,7 +315,10 @@ func (s *step) handOver(n *SA) {
 	n.graves, s.graves = append(n.graves, s.graves...), nil
 	n.tasks, s.tasks = append(n.tasks, withoutRekey(s.tasks)...), nil
 	n.tasks = append(n.tasks, s.pathWork()...)
-	if n.watchesPath() || n.first && n.cfg.Tokens.has() { // either has to be said anew
+	if n.watchesPath() && !n.waits(isMove) {
+		n.tasks = append([]waiting{{task: &moveTask{}}}, n.tasks...)
+	}
+	if n.first && n.cfg.Tokens.has() { // it has to be said anew
 		n.tasks = append(n.tasks, waiting{task: &probeTask{}})
 	}
 	n.giveUp = time.Time{}

@@ -20,7 +20,7 @@ func (s *step) up(rekeyed uint32, initialContact bool) {
 	s.ready()
 	s.startAuthClock()
 	if s.watchesPath() {
-		s.queue(&probeTask{})
+		s.queue(&moveTask{})
 	}
 	s.isUp = true
 	s.confirmStream(s.way())

@@ -42,12 +42,14 @@ func (s *step) move(ev ike.Move) {
 
 // update tells the peer where we are, unless that is about to happen.
 func (s *step) update() {
-	if !s.waits(func(t task) bool { _, is := t.(*moveTask); return is }) {
+	if !s.waits(isMove) {
 		// Before all else that waits: new Child SAs depend on where the peer
 		// sees us.
 		s.tasks = append([]waiting{{task: &moveTask{}}}, s.tasks...)
 	}
 }
+
+func isMove(t task) bool { _, is := t.(*moveTask); return is }
 
 // waits reports whether such a task is in line.
 func (s *SA) waits(is func(task) bool) bool {
@@ -90,8 +92,10 @@ func (t *moveTask) answer(s *step, ps wire.Payloads) {
 }
 
 // watchesPath reports whether a NAT before us may change the address by which
-// the peer knows us. Then liveness checks ask how we look (3.8), the first of
-// them at once.
+// the peer knows us. Then liveness checks ask how we look (3.8). What they are
+// compared with is of one IKE SA, as its SPIs go into it: so the first thing that
+// is said in each is our address, which may have changed since the one before it
+// heard how it looked.
 func (s *SA) watchesPath() bool { return s.mobike && s.began && s.natLocal && s.tcp == tcpNone }
 
 // sees takes the answer to that. An address that has changed is told like any
