@@ -2,6 +2,7 @@ package host
 
 import (
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 	"sync"
@@ -16,18 +17,36 @@ type Fake struct {
 	mu       sync.Mutex
 	routes   []Route
 	proxies  []Proxy
-	devices  map[string][]netip.Addr
+	devices  map[string]device
+	made     int // devices, ever
 	switches map[Switch]string
 	changes  chan struct{}
 }
 
+// device is a tunnel device, with an index that none has had before.
+type device struct {
+	index int
+	addrs []netip.Addr
+}
+
+// firstDevice is above the indices of Links in tests.
+const firstDevice = 1000
+
 var _ Host = (*Fake)(nil)
 
-// Interfaces implements Host.
+// Interfaces implements Host: Links, then the tunnel devices by name.
 func (f *Fake) Interfaces() ([]Interface, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return slices.Clone(f.Links), nil
+	list := slices.Clone(f.Links)
+	for _, name := range slices.Sorted(maps.Keys(f.devices)) {
+		i := Interface{Name: name, Index: f.devices[name].index, Up: true}
+		for _, a := range f.devices[name].addrs {
+			i.Addrs = append(i.Addrs, netip.PrefixFrom(a, a.BitLen()))
+		}
+		list = append(list, i)
+	}
+	return list, nil
 }
 
 // DefaultRoutes implements Host.
@@ -62,9 +81,15 @@ func (f *Fake) SetDevice(name string, _ int, addrs []netip.Addr) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.devices == nil {
-		f.devices = map[string][]netip.Addr{}
+		f.devices = map[string]device{}
 	}
-	f.devices[name] = slices.Clone(addrs)
+	d, ok := f.devices[name]
+	if !ok {
+		d.index = firstDevice + f.made
+		f.made++
+	}
+	d.addrs = slices.Clone(addrs)
+	f.devices[name] = d
 	return nil
 }
 
@@ -72,8 +97,8 @@ func (f *Fake) SetDevice(name string, _ int, addrs []netip.Addr) error {
 func (f *Fake) Device(name string) ([]netip.Addr, bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	a, ok := f.devices[name]
-	return a, ok
+	d, ok := f.devices[name]
+	return d.addrs, ok
 }
 
 // RemoveDevice implements Host.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"time"
 
 	"cygnet/internal/config"
 	"cygnet/internal/connection"
@@ -27,10 +28,11 @@ const (
 // link is an attached device.
 type link struct {
 	Attachment
-	index int // of the physical device
-	mtu   int
-	nets  []netip.Prefix // of its addresses
-	wire  underlay.Underlay
+	index  int // of the physical device
+	vindex int // of the virtual one
+	mtu    int
+	nets   []netip.Prefix // of its addresses
+	wire   underlay.Underlay
 
 	inside []netip.Addr  // of the virtual device, beside Addrs
 	done   chan struct{} // ends its reader
@@ -77,13 +79,27 @@ func (d *Daemon) attachAll() error {
 			if !d.started {
 				return err
 			}
-			d.log.Error(err.Error())
+			d.notAttached(err)
 		}
 	}
 	if len(d.links) == 0 {
 		d.log.Warn("no public interfaces found")
 	}
 	return nil
+}
+
+// attachAgain is attach for a device that was attached before.
+func (d *Daemon) attachAgain(virtual string, phys host.Interface) {
+	if err := d.attach(virtual, phys); err != nil {
+		d.notAttached(err)
+	}
+}
+
+// notAttached sees to it that what failed is tried again: descriptors or memory
+// may have run out, and that passes.
+func (d *Daemon) notAttached(err error) {
+	d.log.Error(err.Error())
+	d.rescanAt = time.Now().Add(attachWait)
 }
 
 // awaiting says, once, why a device is not attached yet.
@@ -117,6 +133,12 @@ func (d *Daemon) attach(virtual string, phys host.Interface) error {
 		d.o.Plane.Detach(virtual)
 		return err
 	}
+	have, err := d.o.Host.Interfaces()
+	if err != nil {
+		d.o.Plane.Detach(virtual)
+		return err
+	}
+	l.vindex = interfaceNamed(have, virtual).Index
 	d.links = append(d.links, l)
 	d.readers.Go(func() { d.read(l) })
 	for _, a := range l.Addrs {
@@ -185,7 +207,9 @@ func (d *Daemon) detach(l *link, keep bool) {
 }
 
 // rescan follows changes of the machine: devices that came, went and came
-// back, addresses, default routes. Connections that they do not touch go on.
+// back, addresses, default routes. Connections that they do not touch go on. A
+// virtual device that somebody has deleted is made again: until then the packet
+// filter keeps what it was for from leaving in the clear.
 func (d *Daemon) rescan() {
 	have, err := d.o.Host.Interfaces()
 	if err != nil {
@@ -199,13 +223,22 @@ func (d *Daemon) rescan() {
 	}
 	changed := false
 	for _, l := range slices.Clone(d.links) {
-		n := slices.IndexFunc(have, func(h host.Interface) bool { return h.Name == l.Physical })
-		if n >= 0 && l.is(have[n]) && !d.movedAway(l, defaults) {
-			l.nets = nets(have[n])
+		phys, virtual := interfaceNamed(have, l.Physical), interfaceNamed(have, l.Virtual)
+		gone := virtual.Index != l.vindex
+		stays := l.is(phys) && !d.movedAway(l, defaults)
+		if stays && !gone {
+			l.nets = nets(phys)
+			if !virtual.Up {
+				d.wake(l)
+			}
 			continue
 		}
 		changed = true
 		d.detach(l, true)
+		if stays {
+			d.log.Warn(fmt.Sprintf("somebody has deleted %s: making it again", l.Virtual))
+			d.attachAgain(l.Virtual, phys)
+		}
 	}
 	before := len(d.links)
 	if err := d.attachAll(); err != nil {
@@ -214,11 +247,29 @@ func (d *Daemon) rescan() {
 	d.setRelays()
 	if changed || len(d.links) != before {
 		d.reorient()
-		d.setRoutes() // the kernel has taken those whose addresses went
 	}
+	d.setRoutes() // the kernel takes those whose addresses or devices went, or were down
 	d.noteDefaults()
 	d.unfollowed = true
 	d.follow()
+}
+
+// wake brings a virtual device up that somebody has brought down.
+func (d *Daemon) wake(l *link) {
+	d.log.Warn(fmt.Sprintf("somebody has brought %s down: bringing it up again", l.Virtual))
+	if err := d.o.Host.SetDevice(l.Virtual, d.mtuOf(l), append(slices.Clone(l.Addrs), l.inside...)); err != nil {
+		d.log.Error(err.Error())
+	}
+}
+
+// interfaceNamed is the zero value, whose index no device has, if there is none.
+func interfaceNamed(have []host.Interface, name string) host.Interface {
+	for _, h := range have {
+		if h.Name == name {
+			return h
+		}
+	}
+	return host.Interface{}
 }
 
 // is reports whether a device is still what l was attached to.

@@ -11,6 +11,7 @@ const (
 	lookupsEnd   = 1 * time.Second        // for questions to the DNS that are broken off at the end
 	strangerWait = 5 * time.Second        // for the DNS about a stranger who calls
 	settleTime   = 300 * time.Millisecond // after the last change of interfaces, before we look
+	attachWait   = 10 * time.Second       // after a device could not be attached
 	resolveTime  = 5 * time.Second        // for host names of the configuration
 	scriptsEnd   = 30 * time.Second       // for the scripts that undo things at the end
 	maxProxies   = 256                    // addresses of one selector that proxy ARP answers for
