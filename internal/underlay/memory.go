@@ -3,7 +3,6 @@ package underlay
 import (
 	"bytes"
 	"encoding/binary"
-	"fmt"
 	"net/netip"
 	"os"
 	"slices"
@@ -27,6 +26,7 @@ type Memory struct {
 	ike   chan Datagram
 	clear chan []byte
 	drops counters
+	tcp   *memoryTCP // of both ends
 
 	mu        sync.Mutex
 	closed    bool
@@ -44,6 +44,8 @@ func NewPair(a, b []netip.Addr) (*Memory, *Memory) {
 	}
 	x, y := end(a), end(b)
 	x.peer, y.peer = y, x
+	x.tcp = &memoryTCP{conns: make(map[ends]*memoryConn)}
+	y.tcp = x.tcp
 	return x, y
 }
 
@@ -106,36 +108,28 @@ func (m *Memory) Drops() []ipsec.Counter { return m.drops.list() }
 
 // SendIKE implements Underlay.
 func (m *Memory) SendIKE(local, remote netip.AddrPort, msg []byte) error {
-	p := m.peer
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.closed || !slices.Contains(p.addrs, remote.Addr()) {
-		return nil
-	}
-	select {
-	case p.ike <- Datagram{Local: remote, Remote: local, Msg: bytes.Clone(msg)}:
-	default:
-		p.drops.ikeFull.Add(1)
+	if slices.Contains(m.peer.addrs, remote.Addr()) {
+		m.peer.arrive(Datagram{Local: remote, Remote: local, Msg: bytes.Clone(msg)})
 	}
 	return nil
 }
 
-// SendKeepalive implements Underlay; the other end drops it.
-func (m *Memory) SendKeepalive(_, _ netip.AddrPort) error { return nil }
-
-// SendStream implements Underlay; there is no TCP in memory.
-func (m *Memory) SendStream(_, remote netip.AddrPort, _ []byte) error {
-	return fmt.Errorf("send to %s by TCP: %w", remote, errNoStream)
+// arrive takes a datagram for whoever reads IKE.
+func (m *Memory) arrive(d Datagram) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.closed {
+		return
+	}
+	select {
+	case m.ike <- d:
+	default:
+		m.drops.ikeFull.Add(1)
+	}
 }
 
-// DialTCP implements Underlay. There is nothing to open in memory.
-func (m *Memory) DialTCP(_, _ netip.AddrPort) error { return nil }
-
-// ConfirmTCP implements Underlay.
-func (m *Memory) ConfirmTCP(_, _ netip.AddrPort) {}
-
-// HangUpTCP implements Underlay.
-func (m *Memory) HangUpTCP(_, _ netip.AddrPort) {}
+// SendKeepalive implements Underlay; the other end drops it.
+func (m *Memory) SendKeepalive(_, _ netip.AddrPort) error { return nil }
 
 // Close implements Underlay.
 func (m *Memory) Close() error {
@@ -187,7 +181,7 @@ func (s *memorySender) Send(msgs []Message) (res Result) {
 			m.sendWhole(msg, &res)
 			continue
 		}
-		if msg.DF && min(msg.Seg, len(msg.Data))+overhead(msg) > m.MTU() {
+		if msg.Stream == 0 && msg.DF && min(msg.Seg, len(msg.Data))+overhead(msg) > m.MTU() {
 			res.TooBig++
 			continue
 		}
@@ -198,6 +192,13 @@ func (s *memorySender) Send(msgs []Message) (res Result) {
 			Data: bytes.Clone(msg.Data), Seg: msg.Seg, Remote: netip.AddrPortFrom(msg.Local, 0)}
 		if msg.Encap {
 			a.Remote = netip.AddrPortFrom(msg.Local, 4500)
+		}
+		if msg.Stream != 0 {
+			a.Stream, a.Remote = true, netip.AddrPortFrom(msg.Local, msg.Stream)
+			if m.tcp.find(a.Remote, msg.Remote) == nil {
+				res.Failed += packets(msgs[i : i+1])
+				continue
+			}
 		}
 		m.peer.Deliver(a)
 	}
