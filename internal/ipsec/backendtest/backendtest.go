@@ -36,7 +36,7 @@ func Run(t *testing.T, open func(t *testing.T) Harness) {
 	}{
 		{"ReserveSPI", reserve}, {"ReserveSPIConcurrently", reserveConcurrently}, {"AddSA", addSA}, {"BadSA", badSA},
 		{"DeleteSA", deleteSA}, {"SetPolicies", setPolicies}, {"Close", closing},
-		{"Trap", trap}, {"Hold", hold}, {"Drop", drop}, {"Bundle", bundle},
+		{"Trap", trap}, {"Hold", hold}, {"Drop", drop}, {"Bundle", bundle}, {"TFC", padding},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			h := open(t)
@@ -363,6 +363,29 @@ func bundle(t *testing.T, h Harness) {
 		}
 		if err := h.Backend.DeleteSA(ctx, sa.ID); err != nil {
 			t.Errorf("%s: %v", sa.ID, err)
+		}
+	}
+}
+
+// padding: an SA with TFC padding is taken whatever length it asks for, and carries
+// its packets, none of which leaves in clear. Padding is no use of the SA.
+func padding(t *testing.T, h Harness) {
+	for n, tfc := range []int{600, 1 << 20, ipsec.ToMTU} {
+		sa := outSA(ipsec.SPI(0x600 + n))
+		sa.TFC = tfc
+		if err := h.Backend.AddSA(ctx, sa); err != nil {
+			t.Fatalf("%d octets: %v", tfc, err)
+		}
+		if h.Inject == nil {
+			continue
+		}
+		set(t, h, policy("10.1.0.0/24", "10.2.0.0/24", ipsec.Protect, sa.ID))
+		h.Inject(t, packet(1))
+		if p := h.Passed(t); p != nil {
+			t.Errorf("%d octets: left in clear: %x", tfc, p)
+		}
+		if u, err := h.Backend.Usage(ctx, sa.ID); err != nil || u.Packets != 1 || u.Bytes != uint64(len(packet(1))) {
+			t.Errorf("%d octets: usage %+v, %v", tfc, u, err)
 		}
 	}
 }
