@@ -66,6 +66,7 @@ const (
 	NotifyQCDToken                 uint16 = 16419 // RFC 6290
 	NotifyFragmentationSupported   uint16 = 16430 // RFC 7383
 	NotifySignatureHashAlgorithms  uint16 = 16431 // RFC 7427
+	NotifyPuzzle                   uint16 = 16434 // RFC 8019
 	NotifyUsePPK                   uint16 = 16435 // RFC 8784
 	NotifyPPKIdentity              uint16 = 16436
 	NotifyNoPPKAuth                uint16 = 16437
@@ -139,7 +140,7 @@ var notifyNames = map[uint16]string{
 	NotifyMultipleAuthSupported: "MULTIPLE_AUTH_SUPPORTED", NotifyRedirectSupported: "REDIRECT_SUPPORTED",
 	NotifyRedirect: "REDIRECT", NotifyChildlessSupported: "CHILDLESS_IKEV2_SUPPORTED",
 	NotifyFragmentationSupported: "IKEV2_FRAGMENTATION_SUPPORTED", NotifySignatureHashAlgorithms: "SIGNATURE_HASH_ALGORITHMS",
-	NotifyUsePPK: "USE_PPK", NotifyPPKIdentity: "PPK_IDENTITY", NotifyNoPPKAuth: "NO_PPK_AUTH",
+	NotifyPuzzle: "PUZZLE", NotifyUsePPK: "USE_PPK", NotifyPPKIdentity: "PPK_IDENTITY", NotifyNoPPKAuth: "NO_PPK_AUTH",
 	NotifyIntermediateSupported: "INTERMEDIATE_EXCHANGE_SUPPORTED", NotifyAdditionalKeyExchange: "ADDITIONAL_KEY_EXCHANGE",
 	NotifyAuthLifetime: "AUTH_LIFETIME", NotifyRedirectedFrom: "REDIRECTED_FROM", NotifyEAPOnly: "EAP_ONLY_AUTHENTICATION",
 	NotifyTicketLTOpaque: "TICKET_LT_OPAQUE", NotifyTicketRequest: "TICKET_REQUEST", NotifyTicketAck: "TICKET_ACK",

@@ -33,6 +33,7 @@ type handshake struct {
 	private   suite.Private
 	cookie    []byte
 	cookies   int
+	puzzled   bool           // a puzzle came with a cookie
 	nat       []wire.Payload // our NAT_DETECTION notifies, the same in every try
 	finishing bool           // a response is being computed on
 	giveUp    time.Time
@@ -131,6 +132,7 @@ func (s *step) receiveInitResponse(in inbound) {
 		return
 	}
 	if n, ok := m.Notify(ike.NotifyCookie); ok {
+		s.puzzled(m.Payloads)
 		s.useCookie(n.Data)
 		return
 	}

@@ -158,7 +158,11 @@ func (s *step) silence() {
 			return
 		}
 		why := s.hs.refused
-		if why == nil {
+		switch {
+		case why != nil:
+		case s.hs.puzzled:
+			why = unsolved()
+		default:
 			why = &ike.Failure{Reason: ike.ReasonSilent, Why: "max number of retransmissions reached " + p.state + ".  No response (or no acceptable response) to our first IKE message"}
 		}
 		s.fail(why)
