@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"math/rand/v2"
-	"runtime"
 	"sync"
 	"testing"
 
@@ -181,13 +180,13 @@ func runWorkers(t *testing.T, out *Out, in *In, workers, batches, batch int) map
 	var mu sync.Mutex // of the In, as package klips holds one
 	var wg sync.WaitGroup
 	delivered := map[int]int{}
-	for w := range workers {
-		wg.Add(1)
-		go func() {
-			defer wg.Done()
-			s := new(Scratch)
-			r := rand.New(rand.NewPCG(uint64(w), 1))
-			for range batches {
+	for round := range batches { // nobody is further ahead of another than the window
+		for w := range workers {
+			wg.Add(1)
+			go func() {
+				defer wg.Done()
+				s := new(Scratch)
+				r := rand.New(rand.NewPCG(uint64(w), uint64(round)))
 				pkts := make([][]byte, 0, 2*batch)
 				first, err := out.Reserve(batch)
 				if err != nil {
@@ -203,11 +202,10 @@ func runWorkers(t *testing.T, out *Out, in *In, workers, batches, batch int) map
 				}
 				r.Shuffle(len(pkts), func(i, j int) { pkts[i], pkts[j] = pkts[j], pkts[i] })
 				receive(t, &mu, in, s, pkts, delivered)
-				runtime.Gosched()
-			}
-		}()
+			}()
+		}
+		wg.Wait()
 	}
-	wg.Wait()
 	return delivered
 }
 
