@@ -10,6 +10,7 @@ import (
 
 	"cygnet/internal/ike"
 	"cygnet/internal/ikev2/wire"
+	"cygnet/internal/ipsec"
 )
 
 // Gate takes the datagrams that belong to no IKE SA and decides which of them
@@ -141,7 +142,7 @@ func (g *Gate) admit(now time.Time, in inbound, digest [sha256.Size]byte, out []
 	m := ike.Received{Local: in.local, Remote: in.remote, Msg: in.msg, Stream: in.stream}
 	src := sourceOf(in.remote)
 	mine := g.bySrc[src]
-	if b := g.failed[hostOf(in.remote.Addr())]; b != nil && !b.Peek(now, authFailures, authForgive) {
+	if b := g.failed[ipsec.HostOf(in.remote.Addr())]; b != nil && !b.Peek(now, authFailures, authForgive) {
 		return nil, out
 	}
 	if g.order.Len() >= g.limits.MaxHalfOpen || mine >= g.limits.MaxPerSource {
@@ -257,7 +258,7 @@ func (g *Gate) settled(now time.Time, s *SA) {
 // authFailed notes that somebody at an address did not prove who it is. The
 // address is real: it took part in a whole exchange.
 func (g *Gate) authFailed(now time.Time, from netip.Addr) {
-	from = hostOf(from)
+	from = ipsec.HostOf(from)
 	if len(g.failed) >= maxFailedAddrs {
 		for a, b := range g.failed {
 			if b.Peek(now, 1, authForgive) { // forgiven by now
@@ -271,15 +272,6 @@ func (g *Gate) authFailed(now time.Time, from netip.Addr) {
 	if b := g.failed[from]; b != nil {
 		b.Take(now, authFailures, authForgive)
 	}
-}
-
-// hostOf is what counts as one host: an IPv4 address, an IPv6 /64.
-func hostOf(a netip.Addr) netip.Addr {
-	if a = a.Unmap(); a.Is4() {
-		return a
-	}
-	p, _ := a.Prefix(64)
-	return p.Addr()
 }
 
 // sweep forgets those whose time is over. Their machines end by their own

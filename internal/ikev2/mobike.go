@@ -136,12 +136,15 @@ func (s *step) rehome() {
 // rehomeChild replaces one of them. A pair that the peer has asked for and may
 // not have yet has its turn when the peer is known to be ready.
 func (s *step) rehomeChild(c *child) {
-	if !s.mobike || c.state != childUp || !c.used {
-		return
-	}
-	if c.in.Dst != s.local.Addr() || c.out.Dst != s.remote.Addr() || c.encap != s.encapPorts(c.in.Proto) {
+	if s.mobike && c.state == childUp && c.used && s.displaced(c) {
 		s.rekeyChild(c)
 	}
+}
+
+// displaced reports whether a pair is of other addresses, ports or another TCP
+// connection than the IKE SA.
+func (s *SA) displaced(c *child) bool {
+	return c.in.Dst != s.local.Addr() || c.out.Dst != s.remote.Addr() || c.encap != s.encapPorts(c.in.Proto)
 }
 
 // updateRequest follows the peer to where its request came from.

@@ -94,7 +94,7 @@ func (s *step) streamLost(ev ike.StreamLost) {
 // rehomeTCP replaces the Child SAs that are of another connection.
 func (s *step) rehomeTCP() {
 	for _, c := range s.children {
-		if c.state == childUp && c.encap != s.encapPorts(c.in.Proto) {
+		if c.state == childUp && s.displaced(c) {
 			s.rekeyChild(c)
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -53,7 +54,7 @@ func (s *streams) to(local, remote netip.AddrPort) *stream {
 func (s *streams) add(st *stream) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	from := hostOf(st.remote.Addr())
+	from := ipsec.HostOf(st.remote.Addr())
 	switch {
 	case s.closed:
 		return os.ErrClosed
@@ -92,12 +93,8 @@ func (s *streams) drop(st *stream) {
 	if st.ours {
 		return
 	}
-	for i, o := range s.others {
-		if o == st {
-			s.others = append(s.others[:i:i], s.others[i+1:]...)
-		}
-	}
-	from := hostOf(st.remote.Addr())
+	s.others = slices.DeleteFunc(s.others, func(o *stream) bool { return o == st })
+	from := ipsec.HostOf(st.remote.Addr())
 	if s.accepted[from]--; s.accepted[from] == 0 {
 		delete(s.accepted, from)
 	}
@@ -110,15 +107,6 @@ func (s *streams) remove(st *stream) {
 	s.mu.Unlock()
 	s.h.drops.stream.Add(uint64(len(st.out))) // what nobody sends any more
 	s.wait.Done()
-}
-
-// hostOf is what counts as one host: an IPv4 address, an IPv6 /64.
-func hostOf(a netip.Addr) netip.Addr {
-	if a.Is4() {
-		return a
-	}
-	p, _ := a.Prefix(64)
-	return p.Addr()
 }
 
 // control prepares a TCP socket: it is bound to the device, as the others are,
