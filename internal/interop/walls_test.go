@@ -72,7 +72,7 @@ exec ipsec _updown
 	if strings.Contains(said, "more privileges than it needs") {
 		t.Error("the walls are not complete")
 	}
-	for _, part := range []string{"NoNewPrivs: 1", "Seccomp: 2", "CapEff: " + want, "ipsec0: ", "table inet ", "Cygnet ", "no namespace of its own"} {
+	for _, part := range []string{"NoNewPrivs: 1", "Seccomp: 2", "CapEff: " + want, "ipsec0: ", "table inet ", "output: Linux Cygnet ", "no namespace of its own"} {
 		if !strings.Contains(said, part) {
 			t.Errorf("the script does not say %q", part)
 		}

@@ -22,5 +22,6 @@ const (
 	maxValue = 1024 // octets of a variable, before its encoding
 )
 
-// path is all that commands are found in, and all that they find others in.
+// path is all that commands are found in. They find others there too, after
+// our own: see pathOf.
 const path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"

@@ -39,7 +39,7 @@ func (r *Runner) once(c Call, argv, env []string) error {
 	defer cancel()
 	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
 	cmd.Args[0] = c.Command[0]
-	cmd.Env = append(append([]string{"PATH=" + path}, r.o.Env...), env...)
+	cmd.Env = append(append([]string{"PATH=" + r.path}, r.o.Env...), env...)
 	cmd.Dir = "/"
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
@@ -91,6 +91,18 @@ func (r *Runner) resolve(command []string) ([]string, error) {
 		name = found
 	}
 	return append([]string{name}, command[1:]...), nil
+}
+
+// pathOf begins with the directory of our own command, so that `ipsec` in a
+// script is the one that runs it even where another IPsec system is installed.
+// A directory that others write to, as /tmp, is no place for commands of root.
+func pathOf(ipsec string) string {
+	dir := filepath.Dir(ipsec)
+	info, err := os.Stat(dir)
+	if filepath.Base(ipsec) != "ipsec" || !filepath.IsAbs(dir) || err != nil || info.Mode()&0o022 != 0 {
+		return path
+	}
+	return dir + ":" + path
 }
 
 func find(name string) (string, error) {

@@ -50,8 +50,8 @@ func (r Result) Line() string {
 
 // Options are what a Runner is made of.
 type Options struct {
-	// Ipsec is the path of the command that is called ipsec; empty means that
-	// it is looked for like all others.
+	// Ipsec is the path of the command that is called ipsec, as Command and
+	// within scripts; empty means that it is looked for like all others.
 	Ipsec string
 	// Env is added to the environment of every command, as
 	// IPSEC_CONFS=/etc/lab.
@@ -81,6 +81,7 @@ type queueKey struct {
 // Runner runs calls. All methods are safe for concurrent use.
 type Runner struct {
 	o      Options
+	path   string // PATH of the commands
 	ctx    context.Context
 	cancel context.CancelFunc
 	slots  chan struct{} // held while a command runs
@@ -103,7 +104,7 @@ func New(o Options) *Runner {
 	if o.Done == nil {
 		o.Done = func(Result) {}
 	}
-	r := &Runner{o: o, slots: make(chan struct{}, maxRunning), queues: map[queueKey][]Call{}}
+	r := &Runner{o: o, path: pathOf(o.Ipsec), slots: make(chan struct{}, maxRunning), queues: map[queueKey][]Call{}}
 	r.ctx, r.cancel = context.WithCancel(context.Background())
 	return r
 }
