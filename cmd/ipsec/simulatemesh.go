@@ -42,7 +42,7 @@ func simulateMesh(out, errs io.Writer, seed uint64, size int, asJSON bool) error
 	}
 	said := begin
 	progress := func(stage string, done int) {
-		if time.Since(said) >= meshTells {
+		if time.Since(said) >= progressEvery {
 			said = time.Now()
 			fmt.Fprintf(errs, "%5.0f s: %d paths %s\n", time.Since(begin).Seconds(), done, stage)
 		}
@@ -67,8 +67,8 @@ func simulateMesh(out, errs io.Writer, seed uint64, size int, asJSON bool) error
 	return r.print(out)
 }
 
-// meshTells is how often progress is told.
-const meshTells = 5 * time.Second
+// progressEvery is how often a simulation tells how far it is.
+const progressEvery = 5 * time.Second
 
 // peakMemory is what this process has had of memory at most, in octets; 0 if the
 // system does not tell.

@@ -21,6 +21,9 @@ type Options struct {
 	// Shrink is how many of the seeds that fail are cut down, and Budget how
 	// many runs each may take.
 	Shrink, Budget int
+	// Told, if not nil, gets the Result so far after each seed, from one
+	// goroutine at a time.
+	Told func(Result)
 }
 
 // Result is what became of them.
@@ -65,6 +68,9 @@ func Run(ctx context.Context, o Options) Result {
 				}
 				if failure != nil {
 					r.Failed = append(r.Failed, *failure)
+				}
+				if o.Told != nil {
+					o.Told(r)
 				}
 				mu.Unlock()
 			}
