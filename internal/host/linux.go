@@ -238,7 +238,7 @@ func (h *Linux) SetDevice(name string, mtu int, addrs []netip.Addr) error {
 	}
 	for _, a := range addrs {
 		p := netip.PrefixFrom(a, a.BitLen())
-		if slices.Contains(have, p) {
+		if slices.Contains(have, p) || a == netip.IPv6Loopback() { // which the kernel gives to loopback devices only
 			continue
 		}
 		// No prefix route and no duplicate address detection: the address is

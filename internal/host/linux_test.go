@@ -114,7 +114,7 @@ func TestRoutes(t *testing.T) {
 	inNamespace(t, func(t *testing.T) {
 		h := open(t)
 		defer openTUN(t).Remove()
-		check(t, h.SetDevice("ipsec0", 1400, []netip.Addr{netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("2001:db8::1")}))
+		check(t, h.SetDevice("ipsec0", 1400, []netip.Addr{netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("2001:db8::1"), netip.IPv6Loopback()}))
 		eth, err := netlink.LinkByName("eth0")
 		check(t, err)
 		foreign := func(p string) {
