@@ -175,6 +175,6 @@ func (t *Table) adapt(c *conn, d *Description) {
 func (t *Table) resume(c *conn, s State) {
 	t.become(c, s)
 	if c.up {
-		t.initiate(c, nil)
+		t.again(c)
 	}
 }

@@ -45,7 +45,7 @@ func (t *Table) bringUp(e Up) {
 		return
 	}
 	for _, c := range list {
-		if code, why := uninitiable(c); code != 0 {
+		if code, why := t.uninitiable(c); code != 0 {
 			t.refuse(e.Waiter, code, why)
 			return
 		}
@@ -64,7 +64,7 @@ func (t *Table) bringUp(e Up) {
 }
 
 // uninitiable says why c cannot be initiated, with its class; 0 if it can.
-func uninitiable(c *conn) (int, string) {
+func (t *Table) uninitiable(c *conn) (int, string) {
 	switch {
 	case !c.Oriented:
 		return codeOrient, fmt.Sprintf("%s: we have no ipsecN interface for either end of this connection", c.Title())
@@ -74,7 +74,7 @@ func uninitiable(c *conn) (int, string) {
 		return codeNoPeer, fmt.Sprintf("%s: cannot initiate connection without knowing peer IP address (kind=CK_TEMPLATE)", c.Title())
 	case c.DHCP && len(c.Assigned.Addrs) == 0:
 		return codeNever, fmt.Sprintf("%s: cannot initiate without an address from DHCP", c.Title())
-	case c.Within && len(c.Assigned.TS) == 0, c.FromPool && len(c.Assigned.Addrs) == 0:
+	case c.Within && len(c.Assigned.TS) == 0, c.FromPool && len(c.Assigned.Addrs) == 0, (c.Within || c.FromPool) && t.newestIKE(c) == nil:
 		return codeNoPeer, fmt.Sprintf("%s: cannot initiate: the peer is given its address when it calls", c.Title())
 	}
 	return 0, ""
@@ -210,9 +210,24 @@ func (t *Table) acquire(e Acquire) {
 // retryAt plans the next attempt for c; the zero time plans none.
 func (t *Table) retryAt(c *conn, at time.Time) {
 	if !at.IsZero() {
-		c.retry.ring = func() { t.initiate(c, nil) }
+		c.retry.ring = func() { t.again(c) }
 	}
 	t.alarms.set(&c.retry, at)
+}
+
+// again initiates c, if that is still possible: a peer that was given its address
+// by an IKE SA which is gone must call itself.
+func (t *Table) again(c *conn) {
+	if _, why := t.uninitiable(c); why != "" {
+		t.log(c.Conn, why)
+		c.up = false
+		if c.state.Negotiating() {
+			t.exhausted(c)
+			t.settle()
+		}
+		return
+	}
+	t.initiate(c, nil)
 }
 
 // attemptFailed settles what happens to c after a keying attempt: another one,
