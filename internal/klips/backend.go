@@ -21,7 +21,8 @@ type record struct {
 var _ ipsec.Backend = (*Plane)(nil)
 
 // ReserveSPI implements ipsec.Backend. SPIs of ESP and AH are random, those of
-// tun count up, CPIs of IPComp are random among the negotiable ones.
+// tun count up, and so do CPIs of IPComp from a random start: there are so few of
+// them that a random one might still be in use at a peer.
 func (p *Plane) ReserveSPI(_ context.Context, dst netip.Addr, proto ipsec.Proto) (ipsec.SPI, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -51,13 +52,18 @@ func (p *Plane) ReserveSPI(_ context.Context, dst netip.Addr, proto ipsec.Proto)
 // leaves 0x100 to 0xefff to negotiation.
 func (p *Plane) reserveCPI(dst netip.Addr) (ipsec.SPI, error) {
 	const lo, hi = ipsec.MinAutoSPI, 0xf000
-	var b [4]byte
-	if _, err := io.ReadFull(p.o.Rand, b[:]); err != nil {
-		return 0, fmt.Errorf("random CPI: %w", err)
+	if p.nextCPI == 0 {
+		var b [4]byte
+		if _, err := io.ReadFull(p.o.Rand, b[:]); err != nil {
+			return 0, fmt.Errorf("random CPI: %w", err)
+		}
+		p.nextCPI = lo + ipsec.SPI(binary.BigEndian.Uint32(b[:])%uint32(hi-lo))
 	}
-	start := ipsec.SPI(binary.BigEndian.Uint32(b[:]) % uint32(hi-lo))
-	for n := range hi - lo {
-		id := ipsec.SAID{Dst: dst, Proto: ipsec.Comp, SPI: lo + (start+n)%(hi-lo)}
+	for range hi - lo {
+		id := ipsec.SAID{Dst: dst, Proto: ipsec.Comp, SPI: p.nextCPI}
+		if p.nextCPI++; p.nextCPI == hi {
+			p.nextCPI = lo
+		}
 		if p.records[id] == nil {
 			p.records[id] = new(record)
 			return id.SPI, nil

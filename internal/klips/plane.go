@@ -68,6 +68,7 @@ type Plane struct {
 	newest  map[series]*outSA // added last of a series, for outSA.inherit
 	retired []*entry          // of SPDs before; workers may be at them
 	nextTun ipsec.SPI
+	nextCPI ipsec.SPI     // 0: none has been given yet
 	heard   []ipsec.Proto // what devices Listen to
 	devices []*device
 	closed  bool

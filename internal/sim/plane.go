@@ -38,6 +38,7 @@ type Plane struct {
 	node   *Node
 	rand   io.Reader
 	sas    map[ipsec.SAID]*sa
+	cpi    uint16 // the last one given
 	spd    spd
 	held   []held
 	asked  map[string]bool // owner and flow of acquires since the policy last changed
@@ -92,8 +93,12 @@ func (p *Plane) ReserveSPI(_ context.Context, dst netip.Addr, proto ipsec.Proto)
 			return 0, err
 		}
 		id := ipsec.SAID{Dst: dst, Proto: proto, SPI: ipsec.SPI(binary.BigEndian.Uint32(b[:]))}
-		if proto == ipsec.Comp { // RFC 3173, 3.3: 16 bits, those for negotiation
-			id.SPI = ipsec.SPI(binary.BigEndian.Uint16(b[:]) % 0xf000)
+		if proto == ipsec.Comp { // RFC 3173, 3.3: 16 bits, those for negotiation; in turn, as klips gives them
+			if p.cpi == 0 {
+				p.cpi = binary.BigEndian.Uint16(b[:])
+			}
+			p.cpi++
+			id.SPI = ipsec.SPI(p.cpi % 0xf000)
 		}
 		if id.SPI >= ipsec.MinAutoSPI && p.sas[id] == nil {
 			p.sas[id] = &sa{SA: ipsec.SA{ID: id, Dir: ipsec.In}, reserved: true}
