@@ -422,6 +422,22 @@ func TestInitialContact(t *testing.T) {
 	w.state("c", Erouted)
 }
 
+// A slow handshake of the peer's says INITIAL_CONTACT for the time when it began:
+// an IKE SA of ours that came up meanwhile stays. (Swarm, seed 86129, I9.)
+func TestInitialContactOfLongAgo(t *testing.T) {
+	w := newWorld(t)
+	w.add(describe("c", "10.1.0.0/24", "10.2.0.0/24"))
+	c, began := w.conn("c").Conn, w.now
+	w.pass(time.Second)
+	serial, _ := w.up("c")
+	w.pass(time.Minute)
+	w.told()
+	w.ikeUp(60, c, func(u *ike.IKEUp) { u.InitialContact, u.Began = true, began })
+	w.childUp(60, c, byPeer)
+	w.pass(supersedeDelay)
+	w.wantTold(fmt.Sprintf("#%d Probe", serial))
+}
+
 // An IKE SA is as old as the negotiation that it began with, also just after
 // it was rekeyed: who says INITIAL_CONTACT then has started anew.
 func TestInitialContactAfterRekey(t *testing.T) {

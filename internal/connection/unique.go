@@ -71,13 +71,11 @@ func named(up *ike.IKEUp) bool {
 }
 
 // crossing reports whether the peer could not know of old yet when it said that
-// it has no other: old is ours and began together with sa; or the peer began both
-// itself, for connections that do not share an IKE SA, and old was not up yet.
+// it has no other: old came up after the peer began with sa; or old is ours and
+// has come up only just now.
 func (t *Table) crossing(old, sa *ikeSA) bool {
-	if old.ours {
-		return !sa.ours && t.now.Sub(old.first) < contactGrace
-	}
-	return !sa.ours && sa.up.Began.Before(old.first) && !sa.up.Began.IsZero()
+	later := sa.up.Began.Before(old.first) && !sa.up.Began.IsZero()
+	return !sa.ours && (later || old.ours && t.now.Sub(old.first) < contactGrace)
 }
 
 // movedFrom reports whether the peer of sa calls from another place than that

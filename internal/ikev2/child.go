@@ -344,14 +344,12 @@ func (t *deleteTask) answer(s *step, _ wire.Payloads) {
 	if t.child != nil && s.childWhere(func(c *child) bool { return c == t.child }) != nil {
 		s.dropChild(t.child, nil, false)
 	}
-	t.deafen(s)
-}
-
-func (t *deleteTask) abandon(s *step, _ *ike.Failure) { t.deafen(s) }
-
-func (t *deleteTask) deafen(s *step) {
 	s.remove(t.ins...)
 }
+
+// abandon leaves what still receives to the grave: the peer, which is now told that
+// the whole IKE SA is gone, may not have heard of this pair yet.
+func (t *deleteTask) abandon(s *step, _ *ike.Failure) { s.bury(t.ins...) }
 
 // deleting reports whether our Delete of the pair that the peer receives on
 // under spi is on its way.
