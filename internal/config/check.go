@@ -218,6 +218,9 @@ func (k *checker) proposals() *Problem {
 	if p := k.phase2Proposals(); p != nil {
 		return p
 	}
+	if p := k.additionalKE(); p != nil {
+		return p
+	}
 	if k.PFSGroup != "" && suite.KEByName(k.PFSGroup) == nil {
 		return k.problem("pfsgroup", fmt.Sprintf("unknown group %q", k.PFSGroup), "")
 	}

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"slices"
 	"strings"
 
 	"cygnet/internal/ike"
@@ -76,6 +77,28 @@ func (k *checker) phase2Proposals() *Problem {
 	}
 	if problem != nil && k.negotiates() {
 		return problem
+	}
+	return nil
+}
+
+// additionalKE is about ke1_ to ke7_ in ike=, esp= and ah=, which are never passed
+// over: whoever names an additional key exchange counts on it.
+func (k *checker) additionalKE() *Problem {
+	if !k.negotiates() {
+		return nil
+	}
+	for _, x := range []struct {
+		key   string
+		list  []suite.Proposal
+		child bool
+	}{{"ike", k.IKE.List, false}, {"esp", k.ESP.List, true}, {"ah", k.AH.List, true}} {
+		switch {
+		case !slices.ContainsFunc(x.list, suite.Proposal.Hybrid):
+		case k.Version == ike.Version1:
+			return k.problem(x.key, "IKEv1 has no additional key exchanges (RFC 9370)", "leave ke1_ to ke7_ out, or keyexchange=ikev2")
+		case x.child && !k.PFS:
+			return k.problem(x.key, "pfs=no: an additional key exchange comes after that of PFS", "pfs=yes, or leave ke1_ to ke7_ out")
+		}
 	}
 	return nil
 }

@@ -313,6 +313,17 @@ func (d *Description) proposals(c *config.Conn) {
 	}
 	groups := pfsGroups(c, d.IKE)
 	d.ESP, d.AH = finished(c, d.ESP, groups), finished(c, d.AH, groups)
+	if d.Version != 1 && !c.Legacy && !namesPhase2(c) {
+		d.ESP = suite.Followed(d.ESP, d.IKE)
+	}
+}
+
+// namesPhase2 reports whether the configuration says what Child SAs may agree on.
+func namesPhase2(c *config.Conn) bool {
+	if c.Phase2 == config.Phase2AH {
+		return len(c.AH.List) > 0
+	}
+	return len(c.ESP.List) > 0
 }
 
 // phase2Proposals are the proposals of ESP and, where that is around it, of AH.

@@ -51,11 +51,10 @@ func TestPhase2(t *testing.T) {
 	}
 }
 
-// algorithms lists proposals without groups and sequence numbers.
+// algorithms lists proposals without groups and sequence numbers, each once.
 func algorithms(list []suite.Proposal) string {
 	var words []string
-	for _, p := range list {
-		p = p.WithoutKE()
+	for _, p := range suite.WithoutKE(list) {
 		p.ESN = nil
 		words = append(words, p.String())
 	}

@@ -173,13 +173,10 @@ func (a *agreement) settle(chosen suite.Chosen, o suite.Offer) *no {
 }
 
 func withoutKE(ours []suite.Proposal, theirs []suite.Offer) (o []suite.Proposal, t []suite.Offer) {
-	for _, p := range ours {
-		o = append(o, p.WithoutKE())
-	}
 	for _, p := range theirs {
 		t = append(t, p.WithoutKE())
 	}
-	return o, t
+	return suite.WithoutKE(ours), t
 }
 
 // onlyGroup returns ours with the one group as key exchange, if any of allowed

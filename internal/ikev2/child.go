@@ -79,9 +79,11 @@ func protoOf(p suite.Protocol) ipsec.Proto {
 }
 
 // install derives the keys of an agreement and puts both SAs into the data
-// plane. It reports nothing yet: the caller first sends what it has to send.
-func (s *step) install(a *agreement, shared ipsec.Secret) *child {
-	k := deriveChild(a.chosen, s.chosen.PRF, s.keys.d, shared, a.ni, a.nr)
+// plane. It reports nothing yet: the caller first sends what it has to send. shared
+// and more are what deriveChild takes.
+func (s *step) install(a *agreement, shared, more ipsec.Secret) *child {
+	k := deriveChild(a.chosen, s.chosen.PRF, s.keys.d, shared, a.ni, a.nr, more.Bytes())
+	more.Wipe()
 	encrOut, integOut, encrIn, integIn := k.encrI, k.integI, k.encrR, k.integR
 	if !a.initiator {
 		encrOut, integOut, encrIn, integIn = k.encrR, k.integR, k.encrI, k.integI

@@ -39,6 +39,24 @@ func (s *step) collideChild(old, c *child, a *agreement) {
 	t.rival = &rival{low: lowest(a.ni, a.nr), child: c, end: old.endAt}
 }
 
+// crosses reports whether a rekeying of the peer's has to wait because we are
+// rekeying the same pair, and either takes additional key exchanges. RFC 7296, 2.8.1
+// compares the nonces of two rekeyings that are complete. Rather than let two half
+// done ones cross, that of who began the IKE SA goes on and the other one is refused;
+// of ours that nobody knows yet, only we know.
+func (s *step) crosses(a *agreement) bool {
+	t, ok := s.active.(*createTask)
+	if !ok || a.replaces == nil || t.old != a.replaces || len(a.chosen.Additional()) == 0 && t.more == nil {
+		return false
+	}
+	if t.sent {
+		return s.first
+	}
+	s.release(t.offer)
+	s.later(&createTask{conn: t.conn, old: t.old}, 1)
+	return false
+}
+
 // rivalGone takes back what collideChild noted: the peer has found that its
 // pair is the redundant one, and deleted it before we have the answer to ours.
 func (s *step) rivalGone(c *child) {

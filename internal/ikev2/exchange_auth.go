@@ -217,7 +217,7 @@ func (s *step) initiatorUp(in inbound) {
 		s.reject(o, r)
 		return
 	}
-	c := s.install(a, ipsec.Secret{})
+	c := s.install(a, ipsec.Secret{}, ipsec.Secret{})
 	s.up(0, false)
 	s.announce(a, c, true)
 }
@@ -445,7 +445,7 @@ func (s *step) responderUp(ps []wire.Payload) {
 		return
 	}
 	a.ni, a.nr = ni, nr
-	c := s.install(a, ipsec.Secret{})
+	c := s.install(a, ipsec.Secret{}, ipsec.Secret{})
 	ps = append(ps, config...)
 	s.respond(append(ps, a.reply(nil, nil)...)...)
 	s.up(0, contact)

@@ -2,6 +2,7 @@ package ikev2
 
 import (
 	"bytes"
+	"errors"
 	"slices"
 
 	"cygnet/internal/ike"
@@ -14,6 +15,8 @@ import (
 //
 //	HDR, SK {[N(REKEY_SA),] SA, Ni, [KEi,] TSi, TSr} -->
 //	<-- HDR, SK {SA, Nr, [KEr,] TSi, TSr}
+//
+// Additional key exchanges follow, see followUps.
 type createTask struct {
 	conn    *ike.Conn
 	trigger *ipsec.Flow
@@ -23,7 +26,8 @@ type createTask struct {
 	private suite.Private
 	sent    bool
 	tries   int
-	rival   *rival // the peer rekeys the same pair
+	rival   *rival     // the peer rekeys the same pair
+	more    *followUps // additional key exchanges, once they have begun
 
 	stillborn []ipsec.SPI // deleted by the peer while our request is out
 }
@@ -52,6 +56,10 @@ func (t *createTask) begin(s *step) {
 		}
 		return
 	}
+	if t.old != nil && s.follows(t.old) { // the peer's comes to an end first
+		s.later(t, t.tries)
+		return
+	}
 	if t.offer == nil {
 		o, err := s.newOffer(t.conn, t.trigger, t.old, false)
 		if err != nil {
@@ -66,7 +74,7 @@ func (t *createTask) begin(s *step) {
 
 // exchangeKeys makes our half of the key exchange first, if there is one.
 func (t *createTask) exchangeKeys(s *step) {
-	t.sent = false
+	t.sent, t.more = false, nil
 	t.offer.nonce = s.random(nonceLen) // every exchange has its own
 	if t.offer.group == nil {
 		t.send(s, nil)
@@ -88,15 +96,23 @@ func (t *createTask) exchangeKeys(s *step) {
 
 func (t *createTask) send(s *step, public []byte) {
 	var ps []wire.Payload
-	name, text := "STATE_V2_NEW_CHILD_I1", "sent CREATE_CHILD_SA request for a new IPsec SA"
+	text := "sent CREATE_CHILD_SA request for a new IPsec SA"
 	if t.old != nil {
 		ps = append(ps, wire.NotifySA(ike.NotifyRekeySA, t.old.protocol(), t.old.in.SPI))
-		name, text = "STATE_V2_REKEY_CHILD_I1", "sent CREATE_CHILD_SA request to rekey IPsec SA"
+		text = "sent CREATE_CHILD_SA request to rekey IPsec SA"
 	}
 	t.sent = true
 	s.request(ike.CreateChild, append(ps, t.offer.payloads(public)...)...)
-	s.win.pending.state = name
-	s.reportOf(t.conn, t.offer.serial, ike.State{Code: codeChildI, Name: name, Text: text})
+	s.win.pending.state = t.state()
+	s.reportOf(t.conn, t.offer.serial, ike.State{Code: codeChildI, Name: t.state(), Text: text})
+}
+
+// state is Libreswan's name of what the task does.
+func (t *createTask) state() string {
+	if t.old != nil {
+		return "STATE_V2_REKEY_CHILD_I1"
+	}
+	return "STATE_V2_NEW_CHILD_I1"
 }
 
 // codeChildI is the code of Libreswan's states of a CREATE_CHILD_SA request.
@@ -107,6 +123,10 @@ func (t *createTask) answer(s *step, ps wire.Payloads) {
 		t.refused(s, n)
 		return
 	}
+	if t.more != nil {
+		t.more.answer(s, ps)
+		return
+	}
 	nonce, _ := ps.Nonce()
 	a, r := s.accept(t.offer, ps, t.offer.nonce, nonce.Data)
 	if r != nil {
@@ -115,7 +135,7 @@ func (t *createTask) answer(s *step, ps wire.Payloads) {
 		return
 	}
 	if a.group == nil {
-		t.complete(s, a, ipsec.Secret{})
+		t.complete(s, a, ipsec.Secret{}, ipsec.Secret{})
 		return
 	}
 	s.startJob(ike.FinishKey{Private: t.private, Peer: a.peerPublic}, func(s *step, result any, err error) {
@@ -123,16 +143,50 @@ func (t *createTask) answer(s *step, ps wire.Payloads) {
 			return
 		}
 		if err != nil {
-			s.finish(t)
-			s.reject(t.offer, broken("the peer's key exchange: "+err.Error()))
+			t.broken(s, errors.New("the peer's key exchange: "+err.Error()))
 			return
 		}
-		t.complete(s, a, result.(ipsec.Secret))
+		t.follow(s, ps, a, result.(ipsec.Secret))
 	})
 }
 
-// refused deals with an error notify in the response.
+// follow begins the additional key exchanges, if any were chosen. What is to be
+// replaced stays in use until they are done, and if they come to nothing.
+func (t *createTask) follow(s *step, ps wire.Payloads, a *agreement, shared ipsec.Secret) {
+	left := a.chosen.Additional()
+	link, linked := ps.Notify(ike.NotifyAdditionalKeyExchange)
+	switch {
+	case len(left) == 0:
+		t.complete(s, a, shared, ipsec.Secret{})
+		return
+	case t.rival != nil: // the peer's own rekeying went through; this one has only begun
+		s.finish(t)
+		s.release(t.offer)
+		return
+	case !linked:
+		t.broken(s, errNoLink)
+		return
+	}
+	t.more = &followUps{
+		task: t, state: t.state(), link: clone(link.Data), left: left, shared: shared,
+		done:   func(s *step, shared, more ipsec.Secret) { t.complete(s, a, shared, more) },
+		failed: func(s *step, why string) { t.failed(s, &ike.Failure{Reason: ike.ReasonOther, Why: why}) },
+		broken: t.broken,
+	}
+	t.more.next(s)
+}
+
+// broken ends the IKE SA of a peer that does not keep to the protocol.
+func (t *createTask) broken(s *step, err error) {
+	t.more.forget()
+	s.finish(t)
+	s.reject(t.offer, broken(err.Error()))
+}
+
+// refused deals with an error notify in the response, of CREATE_CHILD_SA or of
+// IKE_FOLLOWUP_KE.
 func (t *createTask) refused(s *step, n wire.Notify) {
+	t.more.forget()
 	if t.rival != nil { // the peer's own rekeying went through, so that stands
 		s.finish(t)
 		s.release(t.offer)
@@ -140,12 +194,13 @@ func (t *createTask) refused(s *step, n wire.Notify) {
 	}
 	switch n.Kind {
 	case ike.NotifyInvalidKEPayload:
-		if k := otherGroup(t.offer.proposals, t.offer.tried, n.Data); k != nil {
+		if k := otherGroup(t.offer.proposals, t.offer.tried, n.Data); k != nil && t.more == nil {
 			t.offer.group = k
 			t.exchangeKeys(s)
 			return
 		}
-	case ike.NotifyTemporaryFailure: // RFC 7296, 2.25: collisions pass
+	case ike.NotifyTemporaryFailure, // RFC 7296, 2.25: collisions pass
+		ike.NotifyStateNotFound: // RFC 9370, 2.2.4: the peer has not waited; from the beginning
 		if t.tries++; t.tries <= maxRetries {
 			s.later(t, t.tries)
 			return
@@ -174,8 +229,8 @@ func (t *createTask) startOver(s *step) {
 }
 
 // complete installs what was agreed, unless the peer's simultaneous rekeying
-// wins.
-func (t *createTask) complete(s *step, a *agreement, shared ipsec.Secret) {
+// wins. more are the secrets of additional key exchanges.
+func (t *createTask) complete(s *step, a *agreement, shared, more ipsec.Secret) {
 	s.finish(t)
 	if t.rival.beats(a.ni, a.nr) {
 		// RFC 7296, 2.8.1: who made the redundant SA closes it. Nothing was
@@ -188,7 +243,7 @@ func (t *createTask) complete(s *step, a *agreement, shared ipsec.Secret) {
 		t.buried(s)
 		return
 	}
-	c := s.install(a, shared)
+	c := s.install(a, shared, more)
 	s.announce(a, c, true)
 	if t.rival != nil && t.rival.child != nil {
 		s.superseded(t.rival.child)
@@ -211,12 +266,14 @@ func (t *createTask) buried(s *step) {
 }
 
 func (t *createTask) failed(s *step, why *ike.Failure) {
+	t.more.forget()
 	s.finish(t)
 	s.childFailed(t.offer, why)
 }
 
 func (t *createTask) abandon(s *step, why *ike.Failure) {
 	serial := s.serial
+	t.more.forget()
 	if t.offer != nil {
 		serial = t.offer.serial
 		s.release(t.offer)
@@ -328,23 +385,48 @@ func (s *step) giveBack(a *agreement) {
 	}
 }
 
-// answerChild installs the pair and answers. Our old outbound SA stays in use
-// until the peer shows that it has the new one, by its Delete of the old or by
-// its first packet (RFC 7296, 2.8).
+// answerChild answers, unless the world has changed during the key exchange.
 func (s *step) answerChild(a *agreement, public []byte, shared ipsec.Secret) {
+	if !s.standing(a) {
+		return
+	}
+	answer := a.reply(a.nr, public)
+	if left := a.chosen.Additional(); len(left) > 0 {
+		link := s.expectFollowUps(left, a, shared, func(s *step, shared, more ipsec.Secret, last wire.KE) {
+			if s.standing(a) {
+				s.grantedChild(a, shared, more, last)
+			}
+		})
+		s.respond(append(answer, link)...)
+		return
+	}
+	s.grantedChild(a, shared, ipsec.Secret{}, answer...)
+}
+
+// standing reports whether what was agreed on can still be. Otherwise the request
+// is answered.
+func (s *step) standing(a *agreement) bool {
 	old := a.replaces
 	switch {
-	case s.state != stateUp:
+	case s.state != stateUp, s.crosses(a):
 		s.giveBack(a)
 		s.refuse(&ike.NotifyError{Type: ike.NotifyTemporaryFailure})
-		return
+		return false
 	case old != nil && s.childBySerial(old.serial) != old:
 		s.giveBack(a)
 		s.respond(wire.NotifySA(ike.NotifyChildSANotFound, old.protocol(), old.out.SPI))
-		return
+		return false
 	}
-	c := s.install(a, shared)
-	s.respond(a.reply(a.nr, public)...)
+	return true
+}
+
+// grantedChild installs the pair and answers. Our old outbound SA stays in use
+// until the peer shows that it has the new one, by its Delete of the old or by
+// its first packet (RFC 7296, 2.8). shared and more are what deriveChild takes.
+func (s *step) grantedChild(a *agreement, shared, more ipsec.Secret, answer ...wire.Payload) {
+	old := a.replaces
+	c := s.install(a, shared, more)
+	s.respond(answer...)
 	s.announce(a, c, old == nil)
 	if old != nil {
 		c.replaces = old.serial

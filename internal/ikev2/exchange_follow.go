@@ -13,20 +13,22 @@ import (
 
 var errNoLink = errors.New("additional key exchanges were chosen without ADDITIONAL_KEY_EXCHANGE")
 
-// followUps are the additional key exchanges of a rekeying that we asked for,
-// one IKE_FOLLOWUP_KE each, RFC 9370 section 2.2.4:
+// followUps are the additional key exchanges of an IKE SA or Child SA that we asked
+// for in CREATE_CHILD_SA, one IKE_FOLLOWUP_KE each, RFC 9370 section 2.2.4:
 //
 //	HDR, SK {KEi(n), N(ADDITIONAL_KEY_EXCHANGE)} -->
 //	<-- HDR, SK {KEr(n), [N(ADDITIONAL_KEY_EXCHANGE)]}
 //
 // The notify carries the responder's link, by which it knows what goes on.
 type followUps struct {
-	task    task // that they are part of, which is active
+	task    task   // that they are part of, which is active
+	state   string // its name, for the log
 	link    []byte
 	left    []*suite.KE
 	private suite.Private
-	secrets []byte // SK(1) | SK(2) ...
-	done    func(s *step, more ipsec.Secret)
+	shared  ipsec.Secret // SK(0), of CREATE_CHILD_SA
+	secrets []byte       // SK(1) | SK(2) ...
+	done    func(s *step, shared, more ipsec.Secret)
 	failed  func(s *step, why string) // nothing was agreed on
 	broken  func(s *step, err error)  // the peer may hold it for done
 }
@@ -34,7 +36,7 @@ type followUps struct {
 // next begins the next exchange, or ends with all the secrets.
 func (f *followUps) next(s *step) {
 	if len(f.left) == 0 {
-		f.done(s, ipsec.NewSecret(f.secrets))
+		f.done(s, f.shared, ipsec.NewSecret(f.secrets))
 		return
 	}
 	k := f.left[0]
@@ -50,7 +52,7 @@ func (f *followUps) next(s *step) {
 		s.request(ike.FollowupKE,
 			wire.KE{Group: k.ID, Data: f.private.Public()},
 			wire.NewNotify(ike.NotifyAdditionalKeyExchange, f.link))
-		s.win.pending.state = "STATE_V2_REKEY_IKE_I1"
+		s.win.pending.state = f.state
 	})
 }
 
@@ -83,27 +85,58 @@ func (f *followUps) add(shared ipsec.Secret) {
 	f.left = f.left[1:]
 }
 
-// expected is the same for a rekeying that the peer asked for. While it is
-// under way requests of ours wait for the successor, as peerRekeys says.
+// forget wipes what was agreed on so far. Without follow-ups there is nothing.
+func (f *followUps) forget() {
+	if f != nil {
+		clear(f.secrets)
+		f.shared.Wipe()
+	}
+}
+
+// expected is the same for what the peer asked for. While it rekeys the IKE SA
+// requests of ours wait for the successor, as peerRekeys says; a Child SA holds
+// up nothing but our own rekeying of the pair that it replaces.
 type expected struct {
 	followUps
-	until time.Time
+	until    time.Time
+	child    *agreement // nil: the IKE SA is rekeyed
+	conclude func(s *step, shared, more ipsec.Secret, last wire.KE)
 }
 
 // expectFollowUps waits for the additional key exchanges and returns the notify
-// that links them to the exchange being answered.
-func (s *step) expectFollowUps(left []*suite.KE, done func(*step, ipsec.Secret)) wire.Notify {
-	s.follow = &expected{followUps{link: s.random(linkLen), left: left, done: done}, s.now.Add(replacedLife)}
-	s.peerRekeys = true
+// that links them to the exchange being answered. child is the Child SA that they
+// are for, nil when the IKE SA is rekeyed. One exchange is waited for at a time: a
+// peer that begins another has given up the one before.
+// conclude answers the last.
+func (s *step) expectFollowUps(left []*suite.KE, child *agreement, shared ipsec.Secret, conclude func(s *step, shared, more ipsec.Secret, last wire.KE)) wire.Notify {
+	s.dropFollowUps()
+	s.follow = &expected{
+		followUps: followUps{link: s.random(linkLen), left: left, shared: shared},
+		until:     s.now.Add(replacedLife), child: child, conclude: conclude,
+	}
+	s.peerRekeys = child == nil
 	return wire.NewNotify(ike.NotifyAdditionalKeyExchange, s.follow.link)
 }
 
 // dropFollowUps gives up waiting; what was to be replaced stays in use.
 func (s *step) dropFollowUps() {
-	if s.follow != nil {
-		clear(s.follow.secrets)
-		s.follow, s.peerRekeys = nil, false
+	f := s.follow
+	if f == nil {
+		return
 	}
+	f.forget()
+	s.follow = nil
+	if f.child == nil {
+		s.peerRekeys = false
+	} else {
+		s.giveBack(f.child)
+	}
+}
+
+// follows reports whether the peer's replacement of c waits for additional key
+// exchanges.
+func (s *SA) follows(c *child) bool {
+	return s.follow != nil && s.follow.child != nil && s.follow.child.replaces == c
 }
 
 // noFollowUp answers IKE_FOLLOWUP_KE that nothing is known of.
@@ -147,7 +180,9 @@ func (s *step) answerFollowUp(k *suite.KE, a ike.Answered) {
 		s.respond(ke, wire.NewNotify(ike.NotifyAdditionalKeyExchange, f.link))
 		return
 	}
-	s.follow, s.peerRekeys = nil, false
-	s.respond(ke)
-	f.done(s, ipsec.NewSecret(f.secrets))
+	s.follow = nil
+	if f.child == nil {
+		s.peerRekeys = false
+	}
+	f.conclude(s, f.shared, ipsec.NewSecret(f.secrets), ke)
 }

@@ -114,20 +114,21 @@ func (t *rekeyTask) answer(s *step, ps wire.Payloads) {
 			t.complete(s, chosen, spi, nr, shared, ipsec.Secret{})
 			return
 		}
-		t.follow(s, ps, chosen, func(s *step, more ipsec.Secret) { t.complete(s, chosen, spi, nr, shared, more) })
+		t.follow(s, ps, chosen, shared, func(s *step, shared, more ipsec.Secret) { t.complete(s, chosen, spi, nr, shared, more) })
 	})
 }
 
 // follow begins the additional key exchanges. The old IKE SA stays in use until
 // they are done, and if they come to nothing.
-func (t *rekeyTask) follow(s *step, ps wire.Payloads, c suite.Chosen, done func(*step, ipsec.Secret)) {
+func (t *rekeyTask) follow(s *step, ps wire.Payloads, c suite.Chosen, shared ipsec.Secret, done func(s *step, shared, more ipsec.Secret)) {
 	link, ok := ps.Notify(ike.NotifyAdditionalKeyExchange)
 	if !ok {
 		t.rejected(s, errNoLink)
 		return
 	}
 	t.more = &followUps{
-		task: t, link: clone(link.Data), left: c.Additional(), done: done, broken: t.rejected,
+		task: t, state: "STATE_V2_REKEY_IKE_I1", link: clone(link.Data), left: c.Additional(), shared: shared,
+		done: done, broken: t.rejected,
 		failed: func(s *step, why string) { t.failed(s, &ike.Failure{Reason: ike.ReasonOther, Why: why}) },
 	}
 	t.more.next(s)
@@ -211,7 +212,7 @@ func (t *rekeyTask) failed(s *step, why *ike.Failure) {
 	}
 }
 
-func (t *rekeyTask) abandon(*step, *ike.Failure) {}
+func (t *rekeyTask) abandon(*step, *ike.Failure) { t.more.forget() }
 
 // complete makes the successor and settles which of two it is.
 func (t *rekeyTask) complete(s *step, chosen suite.Chosen, spi uint64, nr []byte, shared, more ipsec.Secret) {
@@ -309,6 +310,7 @@ func (s *step) heir(c suite.Chosen, first bool, spiI, spiR uint64, ni, nr []byte
 
 // handOver makes n the successor: it gets the children and whatever waits.
 func (s *step) handOver(n *SA) {
+	s.dropFollowUps() // of a Child SA: the peer has gone on without it
 	n.predecessor = nil
 	s.successor = n
 	n.children, s.children = append(n.children, s.children...), nil
@@ -418,8 +420,9 @@ func (s *step) answerRekeyIKE(c suite.Chosen, number uint8, spiI uint64, ni []by
 		wire.KE{Group: c.KE.ID, Data: k.Public},
 	}
 	if left := c.Additional(); len(left) > 0 {
-		link := s.expectFollowUps(left, func(s *step, more ipsec.Secret) {
-			if n, err := s.heir(c, false, spiI, spiR, ni, nr, k.Shared, more); err == nil {
+		link := s.expectFollowUps(left, nil, k.Shared, func(s *step, shared, more ipsec.Secret, last wire.KE) {
+			s.respond(last)
+			if n, err := s.heir(c, false, spiI, spiR, ni, nr, shared, more); err == nil {
 				s.inherit(n, lowest(ni, nr))
 			}
 		})

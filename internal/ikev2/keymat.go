@@ -71,14 +71,16 @@ func (k ikeKeys) wipe() {
 type childKeys struct{ encrI, integI, encrR, integR ipsec.Secret }
 
 // deriveChild computes KEYMAT = prf+(SK_d, [g^ir (new) |] Ni | Nr), RFC 7296
-// section 2.17. shared is empty without PFS.
-func deriveChild(c suite.Chosen, prf *suite.PRF, d, shared ipsec.Secret, ni, nr []byte) childKeys {
+// section 2.17. shared is empty without PFS. more are the secrets of additional key
+// exchanges in their order, which follow the nonces: SK(1) | ... SK(n), RFC 9370
+// section 2.2.4.
+func deriveChild(c suite.Chosen, prf *suite.PRF, d, shared ipsec.Secret, ni, nr []byte, more ...[]byte) childKeys {
 	integ := 0
 	if c.Integ != nil {
 		integ = c.Integ.Key
 	}
 	encr := c.Encr.KeyLen()
-	s := concat(shared.Bytes(), ni, nr)
+	s := concat(append([][]byte{shared.Bytes(), ni, nr}, more...)...)
 	cut := cutter(prf.Plus(d.Bytes(), s, 2*(encr+integ)))
 	clear(s)
 	shared.Wipe()

@@ -53,10 +53,7 @@ func (s *step) newOffer(c *ike.Conn, trigger *ipsec.Flow, old *child, auth bool)
 		return nil, errNoTS
 	}
 	if auth {
-		o.proposals = nil
-		for _, p := range c.ESP {
-			o.proposals = append(o.proposals, p.WithoutKE())
-		}
+		o.proposals = suite.WithoutKE(c.ESP)
 	} else if ke := c.ESP[0].KE; len(ke) > 0 {
 		o.group = ke[0]
 	}

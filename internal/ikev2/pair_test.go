@@ -50,6 +50,7 @@ type node struct {
 	machines []ike.Machine
 	plane    map[ipsec.SAID]ipsec.SA
 	nextSPI  ipsec.SPI
+	reserved []ipsec.SPI // of ESP and AH, not given back
 	serial   uint32
 	reports  []ike.Report
 	at       []time.Duration       // when
@@ -142,7 +143,20 @@ func (n *node) ReserveSPI(_ netip.Addr, p ipsec.Proto) (ipsec.SPI, error) {
 		}
 		return n.nextSPI&0x7fff | 0x8000, nil
 	}
+	n.reserved = append(n.reserved, n.nextSPI)
 	return n.nextSPI, nil
+}
+
+// leaks are the SPIs that are reserved and have no SA.
+func (n *node) leaks() []ipsec.SPI {
+	return slices.DeleteFunc(slices.Clone(n.reserved), func(spi ipsec.SPI) bool {
+		for id := range n.plane {
+			if id.SPI == spi {
+				return true
+			}
+		}
+		return false
+	})
 }
 
 var epoch = time.Date(2026, 11, 25, 0, 0, 0, 0, time.UTC)
@@ -212,6 +226,7 @@ func (n *node) perform(m ike.Machine, actions []ike.Action) {
 			n.had[a.SA.ID] = true
 		case ike.Remove:
 			delete(n.plane, a.ID)
+			n.reserved = slices.DeleteFunc(n.reserved, func(spi ipsec.SPI) bool { return spi == a.ID.SPI })
 		case ike.Adopt:
 			if !slices.Contains(n.machines, a.Machine) {
 				n.machines = append(n.machines, a.Machine)
@@ -350,8 +365,11 @@ func (n *node) find(msg []byte) ike.Machine {
 }
 
 // settle delivers until nothing flies.
-func (p *pair) settle() {
-	for i := 0; len(p.flying) > 0; i++ {
+func (p *pair) settle() { p.settleUntil(func() bool { return false }) }
+
+// settleUntil is settle that ends early once done.
+func (p *pair) settleUntil(done func() bool) {
+	for i := 0; len(p.flying) > 0 && !done(); i++ {
 		if i > 10000 {
 			p.t.Fatal("the two never stop talking")
 		}

@@ -225,6 +225,10 @@ func TestAdv_V2S_01_Matrix(t *testing.T) {
 // forge makes a message from the other end of sa, with the next message ID and
 // valid keys if there are any.
 func forge(sa *SA, x ike.ExchangeType, response bool) []byte {
+	return forgeWith(sa, x, response, plausible(x, response))
+}
+
+func forgeWith(sa *SA, x ike.ExchangeType, response bool, ps []wire.Payload) []byte {
 	h := ike.Header{SPIi: sa.spiI, SPIr: sa.spiR, Major: 2, Exchange: x, MessageID: sa.win.expect}
 	if !sa.first {
 		h.Flags |= ike.FlagInitiator
@@ -235,7 +239,6 @@ func forge(sa *SA, x ike.ExchangeType, response bool) []byte {
 			h.MessageID = p.id
 		}
 	}
-	ps := plausible(x, response)
 	if x == ike.SAInit || sa.keys.d.Len() == 0 || bytes.Count(sa.keys.d.Bytes(), []byte{0}) == sa.keys.d.Len() {
 		return wire.Append(nil, h, ps...)
 	}

@@ -83,6 +83,8 @@ func TestMLKEM(t *testing.T) {
 	for _, c := range []struct{ name, ike, esp, conn string }{
 		{"default", "", "", ""},
 		{"named", both, "aes256gcm16-x25519", ""},
+		{"children", both, "aes256gcm16-x25519-ke1_mlkem768", ""},
+		{"children that need not", both, "aes256gcm16-x25519-ke1_mlkem768,aes256gcm16-x25519", ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			sides(t, func(t *testing.T, byUs bool) {
@@ -97,6 +99,9 @@ func TestMLKEM(t *testing.T) {
 				if c.esp != "" {
 					r.rekeyed(true, func() { r.swanctl("--rekey", "--child", "net") })
 					r.rekeyed(true, func() { r.ipsec(0, "whack", "--rekey", "--name", "net") })
+				}
+				if n := strings.Count(r.log(), "/X25519/ML_KEM_768}, replaces #") + strings.Count(r.log(), "/X25519/ML_KEM_768/ESN}, replaces #"); strings.HasPrefix(c.name, "children") && n != 2 {
+					t.Errorf("the Child SA was renewed %d times with ML-KEM", n)
 				}
 				r.rekeyed(false, func() { r.swanctl("--rekey", "--ike", "net") })
 				r.rekeyed(false, func() { r.ipsec(0, "whack", "--rekeystate", r.ikeSerial()) })

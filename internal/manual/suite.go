@@ -76,6 +76,8 @@ func single(list []suite.Proposal, err error) (suite.Proposal, error) {
 		return p, errAlternatives
 	case len(p.KE) > 0:
 		return p, fmt.Errorf("key exchange %s, but nothing is negotiated", p.KE[0].Name)
+	case p.Hybrid():
+		return p, errors.New("additional key exchanges, but nothing is negotiated")
 	case len(p.ESN) == 1 && p.ESN[0]:
 		return p, fmt.Errorf("extended sequence numbers are for negotiated SAs only")
 	}

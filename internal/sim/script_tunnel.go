@@ -70,7 +70,9 @@ func (s *Script) setOption(n *Node, d *connection.Description, key, value string
 	case flags[key] != nil:
 		*flags[key] = value == "yes"
 	case key == "ike":
-		d.IKE, err = suite.ParseIKE(value)
+		if d.IKE, err = suite.ParseIKE(value); err == nil { // as where esp= is left out
+			d.ESP = suite.Followed(d.ESP, d.IKE)
+		}
 	case key == "virtual":
 		d.RequestIP = []netip.Addr{netip.IPv4Unspecified()}
 	case key == "pfs":

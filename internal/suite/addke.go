@@ -71,6 +71,41 @@ func Classical(ps []Proposal) []Proposal {
 	return slices.DeleteFunc(clone(ps), Proposal.Hybrid)
 }
 
+// Followed is list as Child SAs are offered with by IKE SAs that ike may be of:
+// if those have additional key exchanges, the same come after the key exchange of
+// each proposal. list itself follows, as in DefaultIKEv2.
+func Followed(list, ike []Proposal) []Proposal {
+	first := slices.IndexFunc(ike, Proposal.Hybrid)
+	if first < 0 {
+		return list
+	}
+	var out []Proposal
+	for _, p := range list {
+		if len(p.KE) > 0 && !p.Hybrid() {
+			for i, methods := range ike[first].AddKE {
+				p.AddKE[i] = clone(methods)
+			}
+			out = append(out, p)
+		}
+	}
+	return append(out, list...)
+}
+
+// WithoutKE is list for the Child SA that IKE_AUTH makes, each proposal once:
+// those that differ in their key exchanges alone are the same there.
+func WithoutKE(list []Proposal) []Proposal {
+	var out []Proposal
+	seen := make(map[string]bool)
+	for _, p := range list {
+		p = p.WithoutKE()
+		if text := p.String(); !seen[text] {
+			seen[text] = true
+			out = append(out, p)
+		}
+	}
+	return out
+}
+
 // DefaultIKEv2 is what an IKE SA of IKEv2 is offered with: DefaultIKE with
 // ML-KEM-768 after the classical key exchange, so that what is recorded today
 // cannot be read when quantum computers come, and after that DefaultIKE itself,

@@ -88,7 +88,27 @@ func TestParseAdditional(t *testing.T) {
 			t.Errorf("%s is accepted", bad)
 		}
 	}
-	if _, err := ParseESP("aes256-sha2-x25519-ke1_mlkem768"); err == nil {
-		t.Error("additional key exchange in esp=")
+	ps, err = ParseESP("aes256-sha2-x25519-ke1_mlkem768")
+	if err != nil || ps[0].AddKE[0][0] != &mlkem768 {
+		t.Errorf("esp=: %v, %v", ps, err)
+	}
+}
+
+// A Child SA is offered with what its IKE SA has, and without after that. In
+// IKE_AUTH both are the same, and offered once.
+func TestFollowed(t *testing.T) {
+	esp := DefaultESP(true)
+	got := Followed(esp, DefaultIKEv2())
+	if len(got) != 2*len(esp) || !got[0].Hybrid() || !got[1].Hybrid() || len(Classical(got)) != len(esp) || esp[0].Hybrid() {
+		t.Errorf("%v", got)
+	}
+	if once := WithoutKE(got); len(once) != len(esp) || once[0].Hybrid() || len(once[0].KE) > 0 {
+		t.Errorf("in IKE_AUTH: %v", once)
+	}
+	if got := Followed(esp, DefaultIKE()); len(got) != len(esp) {
+		t.Errorf("after a classical IKE SA: %v", got)
+	}
+	if got := Followed(DefaultESP(false), DefaultIKEv2()); len(got) != len(esp) {
+		t.Errorf("without PFS: %v", got)
 	}
 }

@@ -24,7 +24,8 @@ import (
 func ParseIKE(text string) ([]Proposal, error) { return parse(ProtoIKE, text) }
 
 // ParseESP reads an esp= or phase2alg= line: encryption[-integrity][-group],
-// otherwise like ParseIKE. The groups are for PFS; none named means none in
+// otherwise like ParseIKE. The groups are for PFS, and so are additional key
+// exchanges, such as aes256gcm16-x25519-ke1_mlkem768; no group named means none in
 // the result, and the caller adds its own (WithKE).
 func ParseESP(text string) ([]Proposal, error) { return parse(ProtoESP, text) }
 
@@ -176,9 +177,6 @@ func (p *parser) additional(name, rest string) error {
 	k := KEByName(method)
 	if err != nil || n < 1 || n > NumAddKE || k == nil {
 		return p.unknown(name)
-	}
-	if p.Protocol != ProtoIKE {
-		return fmt.Errorf("%s: %s belongs in ike=", p.word, name)
 	}
 	p.AddKE[n-1] = append(p.AddKE[n-1], k)
 	return nil
