@@ -1,6 +1,8 @@
 package ikev2
 
 import (
+	"bytes"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -37,6 +39,29 @@ func TestAdv_RES_09_Puzzle(t *testing.T) {
 	why := p.west.failure()
 	if why == nil || why.Reason != ike.ReasonSilent || why.Notify != ike.NotifyPuzzle || !strings.Contains(why.Why, "RFC 8019") {
 		t.Errorf("the end is %+v", why)
+	}
+}
+
+// We ask for no puzzle, so a solution buys nothing: who comes without our cookie when
+// we are busy is asked for that, with three of the four keys of RFC 8019, 7.1.1.1, with
+// all of them, and when he says it again (RES-09, as responder).
+func TestAdv_RES_09_Solution(t *testing.T) {
+	const puzzleSolution = 54 // the PS payload
+	p := anyoneAtEast(t)
+	for i := range 100 {
+		p.knock(fmt.Sprintf("198.51.%d.7:500", i), i)
+	}
+	held := p.east.gate.HalfOpen()
+	msg, err := wire.Parse(initFrom(p, 1000))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, keys := range []int{3, 4, 4} {
+		solution := wire.Unknown{Number: puzzleSolution, Data: bytes.Repeat([]byte{0xa5}, 16*keys)}
+		m, out := p.knockWith("198.51.200.7:500", wire.Append(nil, msg.Header, append(msg.Payloads, solution)...))
+		if m != nil || len(out) != 1 || kindOf(t, out[0].Msg) != ike.NotifyCookie || p.east.gate.HalfOpen() != held {
+			t.Errorf("%d keys: %v, %d answers, %d half-open IKE SAs of %d", keys, m, len(out), p.east.gate.HalfOpen(), held)
+		}
 	}
 }
 

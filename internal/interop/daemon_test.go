@@ -44,7 +44,7 @@ type process struct {
 func ours(t *testing.T) *process { return oursWith(t, "", "") }
 
 // oursWith is ours with more lines in config setup and in the conn of west.
-func oursWith(t *testing.T, setup, conn string) *process {
+func oursWith(t *testing.T, setup, conn string, begun ...func(west *process)) *process {
 	t.Helper()
 	l := labtest.New(t, "kd")
 	if err := lab.BuildManual(l, nil); err != nil {
@@ -63,6 +63,9 @@ func oursWith(t *testing.T, setup, conn string) *process {
 		}
 		west = foreground(t, g)
 		west.lab = l
+	}
+	for _, f := range begun {
+		f(west)
 	}
 	west.up(t)
 	return west

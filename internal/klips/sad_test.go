@@ -6,6 +6,7 @@ import (
 	"math"
 	mrand "math/rand/v2"
 	"net/netip"
+	"reflect"
 	"sync"
 	"testing"
 
@@ -171,4 +172,43 @@ func (*countQueue) Read([]byte, bool) (int, error) { panic("not read") }
 func (q *countQueue) Write(parts [][]byte) error {
 	q.n += len(parts) - 1
 	return nil
+}
+
+// No peer can make a table of ours slow by the SPIs it chooses (RES-19). What we
+// receive on has numbers of our own choosing, each in a slot that it shares with
+// nobody, so that a lookup looks into one slot and one map whatever arrives. What a
+// peer chooses, the SPIs that it receives on, stands in Go's maps, whose hash has a
+// key of the process.
+func TestAdv_RES_19_ChosenSPIs(t *testing.T) {
+	p := New(Options{})
+	defer p.Close()
+	ctx, local, remote := t.Context(), outer4[0], outer4[1]
+	add := func(sa ipsec.SA) {
+		t.Helper()
+		sa.Mode, sa.Transform = ipsec.Tunnel, ipsec.Transform{Encr: 20, KeyBits: 128}
+		sa.EncrKey = ipsec.NewSecret(bytes.Repeat([]byte{7}, 20))
+		if err := p.AddSA(ctx, sa); err != nil {
+			t.Fatal(err)
+		}
+	}
+	slots := map[ipsec.SPI]bool{}
+	for i := range 200 {
+		spi, err := p.ReserveSPI(ctx, local, ipsec.ESP)
+		if err != nil {
+			t.Fatal(err)
+		}
+		slots[spi&slotMask] = true
+		add(ipsec.SA{ID: ipsec.SAID{Dst: local, Proto: ipsec.ESP, SPI: spi}, Src: remote, Dir: ipsec.In})
+		// All of these would fall into one slot, were there slots for them.
+		add(ipsec.SA{ID: ipsec.SAID{Dst: remote, Proto: ipsec.ESP, SPI: ipsec.SPI(i+1)<<slotBits | 0x4711}, Src: local, Dir: ipsec.Out})
+		if p.sad.lookup(spi^1<<31, ipsec.ESP, local) != nil {
+			t.Fatal("found under a number that only has its slot in common")
+		}
+	}
+	if len(slots) != 200 || len(*p.sad.others.Load()) != 0 {
+		t.Errorf("200 inbound SAs are in %d slots, and %d beside", len(slots), len(*p.sad.others.Load()))
+	}
+	if len(p.records) != 400 || reflect.TypeOf(p.records).Kind() != reflect.Map || reflect.TypeOf(p.newest).Kind() != reflect.Map {
+		t.Errorf("%d SAs, kept in %T and %T", len(p.records), p.records, p.newest)
+	}
 }

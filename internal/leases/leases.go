@@ -157,5 +157,18 @@ func (f *File) flush() {
 	})
 	if err != nil {
 		f.failed(fmt.Errorf("write leases: %w", err))
+		f.again(todo)
+	}
+}
+
+// again keeps what could not be written, on a full disk for example, for the next
+// time. It is a lease for each address at most.
+func (f *File) again(todo map[netip.Addr]pool.Lease) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for a, l := range todo {
+		if _, newer := f.queue[a]; !newer {
+			f.queue[a] = l
+		}
 	}
 }
