@@ -160,10 +160,12 @@ func (t *createTask) follow(s *step, ps wire.Payloads, a *agreement, shared ipse
 		t.complete(s, a, shared, ipsec.Secret{})
 		return
 	case t.rival != nil: // the peer's own rekeying went through; this one has only begun
+		shared.Wipe()
 		s.finish(t)
 		s.release(t.offer)
 		return
 	case !linked:
+		shared.Wipe()
 		t.broken(s, errNoLink)
 		return
 	}
@@ -388,14 +390,18 @@ func (s *step) giveBack(a *agreement) {
 // answerChild answers, unless the world has changed during the key exchange.
 func (s *step) answerChild(a *agreement, public []byte, shared ipsec.Secret) {
 	if !s.standing(a) {
+		shared.Wipe()
 		return
 	}
 	answer := a.reply(a.nr, public)
 	if left := a.chosen.Additional(); len(left) > 0 {
 		link := s.expectFollowUps(left, a, shared, func(s *step, shared, more ipsec.Secret, last wire.KE) {
-			if s.standing(a) {
-				s.grantedChild(a, shared, more, last)
+			if !s.standing(a) {
+				shared.Wipe()
+				more.Wipe()
+				return
 			}
+			s.grantedChild(a, shared, more, last)
 		})
 		s.respond(append(answer, link)...)
 		return

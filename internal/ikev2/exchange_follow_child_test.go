@@ -303,6 +303,20 @@ func TestChildFollowUpRefused(t *testing.T) {
 			t.Errorf("%d new pairs, all with ML-KEM: %v", pairs, all)
 		}
 	})
+	t.Run("TEMPORARY_FAILURE passes", func(t *testing.T) {
+		p, w, e := start()
+		(&step{SA: e, now: p.now}).dropFollowUps()
+		p.settleUntil(func() bool { return exchangeOf(p.sent[len(p.sent)-1]) == ike.FollowupKE })
+		answer := []wire.Payload{wire.NewNotify(ike.NotifyTemporaryFailure, nil)}
+		p.west.step(w, ike.Received{Local: w.local, Remote: w.remote, Msg: forgeWith(w, ike.FollowupKE, isResponse, answer)})
+		p.settle()
+		p.pass(time.Minute)
+		p.check(1)
+		p.traffic()
+		if pairs, all := mixes(p.west, 1); pairs != 1 || !all {
+			t.Errorf("%d new pairs, all with ML-KEM: %v", pairs, all)
+		}
+	})
 	for name, answer := range map[string][]wire.Payload{
 		"another method":       {wire.KE{Group: 31, Data: public(t)}},
 		"a link after the end": {wire.KE{Group: 36, Data: make([]byte, 1088)}, wire.NewNotify(ike.NotifyAdditionalKeyExchange, []byte{1})},
