@@ -22,6 +22,7 @@ import (
 	"cygnet/internal/ike"
 	"cygnet/internal/keys"
 	"cygnet/internal/pluto"
+	"cygnet/internal/suite"
 	"cygnet/internal/whack"
 )
 
@@ -103,6 +104,9 @@ func (e *Error) Error() string { return e.Text }
 // Start runs a daemon until ctx ends or Close. It returns once all auto= work
 // has been queued.
 func Start(ctx context.Context, o Options) (*Host, error) {
+	if err := suite.FIPSOnly(); err != nil {
+		return nil, err
+	}
 	file, err := load(o.Confs, "")
 	if err != nil {
 		return nil, err

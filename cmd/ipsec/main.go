@@ -18,6 +18,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"cygnet/internal/suite"
 	"cygnet/internal/whack"
 )
 
@@ -124,6 +125,12 @@ for what outlives a boot (/var/lib/ipsec).`,
 			return nil
 		},
 		RunE: runRoot,
+		PersistentPreRunE: func(*cobra.Command, []string) error {
+			if err := suite.FIPSOnly(); err != nil {
+				return fail(whack.ExitFailed, "%w", err)
+			}
+			return nil
+		},
 	}
 	flags := root.Flags()
 	flags.Bool("version", false, "print the version and the data plane")

@@ -1,24 +1,23 @@
 package ikev1
 
 import (
-	"crypto/md5"
 	"encoding/hex"
 
 	"cygnet/internal/ikev1/wire"
 )
 
 // vendorIDs are those that change what we do. NAT traversal hashes the name of
-// its document (RFC 3947 section 3.1); the second draft hashed a line feed with
-// it. Dead peer detection wrote its octets down (RFC 3706 section 5.1).
+// its document by MD5 (RFC 3947 section 3.1); the second draft hashed a line feed
+// with it. They stand here as they are sent: a program that begins by computing
+// MD5 does not run where FIPS 140-3 forbids it, not even to say so. Dead peer
+// detection wrote its octets down (RFC 3706 section 5.1).
 var (
-	vidNATT     = md5Of("RFC 3947")
-	vidDraft3   = md5Of("draft-ietf-ipsec-nat-t-ike-03")
-	vidDraft2LF = md5Of("draft-ietf-ipsec-nat-t-ike-02\n")
-	vidDraft2   = md5Of("draft-ietf-ipsec-nat-t-ike-02")
+	vidNATT     = fromHex("4a131c81070358455c5728f20e95452f")
+	vidDraft3   = fromHex("7d9419a65310ca6f2c179d9215529d56")
+	vidDraft2LF = fromHex("90cb80913ebb696e086381b5ec427b1f")
+	vidDraft2   = fromHex("cd60464335df21f87cfdb2fc68b6a448")
 	vidDPD      = fromHex("afcad71368a1f1c96b8696fc77570100")
 )
-
-func md5Of(text string) string { sum := md5.Sum([]byte(text)); return string(sum[:]) }
 
 func fromHex(text string) string {
 	b, err := hex.DecodeString(text)
