@@ -39,6 +39,10 @@ type ticketJar struct {
 	version uint8
 	keys    [2][]byte // current and previous
 	until   time.Time // of the current one
+	// origin is the instant that times in tickets count from, so that they go
+	// by the clock of machines: the time of day may be set between giving a
+	// ticket and its use.
+	origin time.Time
 }
 
 const (
@@ -50,6 +54,9 @@ const (
 
 // turn replaces the key when its time is over, as cookieJar does.
 func (j *ticketJar) turn(now time.Time) {
+	if j.origin.IsZero() {
+		j.origin = now
+	}
 	if j.keys[0] != nil && now.Before(j.until) {
 		return
 	}
@@ -96,7 +103,7 @@ func (j *ticketJar) seal(now time.Time, s session) []byte {
 	j.turn(now)
 	gcm := j.aead(j.version)
 	nonce := ike.Octets(j.rand, gcm.NonceSize())
-	plain := s.append(nil)
+	plain := s.append(nil, j.origin)
 	defer clear(plain)
 	return gcm.Seal(append([]byte{j.version}, nonce...), nonce, plain, []byte{j.version})
 }
@@ -117,27 +124,27 @@ func (j *ticketJar) open(now time.Time, ticket []byte) (session, bool) {
 		return session{}, false
 	}
 	defer clear(plain)
-	s, ok := parseSession(plain)
+	s, ok := parseSession(plain, j.origin)
 	return s, ok && now.Before(s.expires)
 }
 
-func (s session) append(b []byte) []byte {
+func (s session) append(b []byte, origin time.Time) []byte {
 	text := func(t string) {
 		b = octet.AppendUint16(b, uint16(len(t)))
 		b = append(b, t...)
 	}
-	unix := func(t time.Time) uint64 {
+	since := func(t time.Time) uint64 { // nanoseconds; 0 is the zero time
 		if t.IsZero() {
 			return 0
 		}
-		return uint64(t.Unix())
+		return uint64(max(1, t.Sub(origin)))
 	}
 	ppk := byte(0)
 	if s.ppk {
 		ppk = 1
 	}
 	b = append(b, ticketFormat, byte(s.method), ppk)
-	b = octet.AppendUint64(octet.AppendUint64(b, unix(s.expires)), unix(s.authEnd))
+	b = octet.AppendUint64(octet.AppendUint64(b, since(s.expires)), since(s.authEnd))
 	b = octet.AppendUint16(b, s.group)
 	text(s.conn)
 	for _, id := range []ike.ID{s.localID, s.peerID, s.saidID} {
@@ -148,12 +155,12 @@ func (s session) append(b []byte) []byte {
 	return wire.AppendPayloads(b, []wire.Payload{wire.SA{Proposals: []suite.Offer{s.chosen}}})
 }
 
-func parseSession(b []byte) (s session, ok bool) {
+func parseSession(b []byte, origin time.Time) (s session, ok bool) {
 	r := octet.NewReader(b)
 	text := func() string { return string(r.Bytes(int(r.Uint16()))) }
-	unix := func() time.Time {
+	since := func() time.Time {
 		if v := r.Uint64(); v != 0 {
-			return time.Unix(int64(v), 0)
+			return origin.Add(time.Duration(v))
 		}
 		return time.Time{}
 	}
@@ -161,7 +168,7 @@ func parseSession(b []byte) (s session, ok bool) {
 		return session{}, false
 	}
 	s.method, s.ppk = ike.AuthMethod(r.Uint8()), r.Uint8() == 1
-	s.expires, s.authEnd = unix(), unix()
+	s.expires, s.authEnd = since(), since()
 	s.group = r.Uint16()
 	s.conn = text()
 	for _, id := range []*ike.ID{&s.localID, &s.peerID, &s.saidID} {

@@ -5,12 +5,28 @@ import (
 	"time"
 )
 
-// Every node has a clock of its own, which may stop or leap; the World's does
-// neither. What machines and tables are told, and their deadlines, are in the
-// node's time.
+// Every node has two clocks of its own. One may stop or leap, but never runs
+// back; what machines and tables are told, and their deadlines, are in its time.
+// The other is the time of day, which may be set to anything, and by which only
+// certificates are judged. The World's own does nothing of that.
 
 // clock is the node's time.
 func (n *Node) clock() time.Time { return n.world.now.Add(n.skew) }
+
+// Wall is the time of day as the node has it.
+func (n *Node) Wall() time.Time { return n.world.now.Add(n.wallSkew) }
+
+// SetWall sets the time of day to t. Nothing is planned anew: nobody is told of
+// it on a real machine either.
+func (n *Node) SetWall(t time.Time) {
+	w := n.world
+	w.Trace.add(n.Name, "$ date -s "+t.UTC().Format(time.RFC3339))
+	w.Stats.WallSteps++
+	n.wallSkew = t.Sub(w.now)
+}
+
+// StepWall sets the time of day d ahead, or back.
+func (n *Node) StepWall(d time.Duration) { n.SetWall(n.Wall().Add(d)) }
 
 // sleeping reports whether the node is suspended.
 func (n *Node) sleeping() bool { return n.world.now.Before(n.asleep) }

@@ -32,6 +32,9 @@ type Node struct {
 	Keys  *Keys
 	Table *connection.Table
 
+	// Ring is asked instead of Keys, if it is set: it may know certificates.
+	Ring ike.KeyStore
+
 	// Pool is what peers of connections with FromPool get addresses from.
 	Pool ikev2.Addresses
 
@@ -63,6 +66,8 @@ type Node struct {
 	forged bool              // what is being received was not sent by anybody with a key
 	skew   time.Duration     // of its clock from the World's
 	asleep time.Time         // until when it is suspended
+
+	wallSkew time.Duration // of its time of day from the World's
 
 	first netip.Addr // its address before any Move
 	nat   *NAT       // that it is behind
@@ -409,11 +414,18 @@ func (n *Node) startJob(h *hosted, a ike.StartJob) {
 		w.breach("I11", "%s: a job for no machine: %s", n.Name, a.Job)
 		return
 	}
-	result, err := a.Job.Run(ike.Env{Rand: w.chance.reader("job", fmt.Sprintf("%s #%d %d", n.Name, h.Serial(), a.ID)), Keys: n.Keys, Ask: w.DNS.ask})
+	result, err := a.Job.Run(ike.Env{Rand: w.chance.reader("job", fmt.Sprintf("%s #%d %d", n.Name, h.Serial(), a.ID)), Keys: n.keyStore(), Ask: w.DNS.ask})
 	if !w.Trace.Quiet { // nobody reads what is said
 		w.tap.job(a.Job, result)
 	}
 	n.jobDone(n.delay(a.Job), h, ike.JobDone{ID: a.ID, Result: result, Err: err})
+}
+
+func (n *Node) keyStore() ike.KeyStore {
+	if n.Ring != nil {
+		return n.Ring
+	}
+	return n.Keys
 }
 
 // jobDone brings the result of a job, when the node is awake to take it.

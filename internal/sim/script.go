@@ -26,6 +26,7 @@ import (
 //	NODE probe|crash|start
 //	NODE flush                  its data plane loses all SAs
 //	NODE move ADDRESS           it has another address from now on
+//	NODE wall TIME|DATE         its time of day is set so much ahead or back / to a date (RFC 3339)
 //	NODE suspend|leap TIME      it stands still with its clock / its clock runs ahead
 //	NODE ping TUNNEL            one packet from NODE's side
 //	NODE burst TUNNEL           twenty, in five seconds
@@ -141,7 +142,7 @@ func (s *Script) nodeCommand(n *Node, verb string, args []string) error {
 	switch verb {
 	case "move":
 		return n.Move(args[0])
-	case "suspend", "leap":
+	case "suspend", "leap", "wall":
 		return s.clockCommand(n, verb, args[0])
 	}
 	t, err := s.find(args[0])

@@ -6,14 +6,21 @@ import (
 )
 
 func (s *Script) clockCommand(n *Node, verb, text string) error {
+	if at, err := time.Parse(time.RFC3339, text); err == nil && verb == "wall" {
+		n.SetWall(at)
+		return nil
+	}
 	d, err := time.ParseDuration(text)
 	if err != nil {
 		return err
 	}
-	if verb == "suspend" {
+	switch verb {
+	case "suspend":
 		n.Suspend(d)
-	} else {
+	case "leap":
 		n.Leap(d)
+	case "wall":
+		n.StepWall(d)
 	}
 	return nil
 }

@@ -30,6 +30,8 @@ type Stats struct {
 	Leaps    int `json:"clock_leaps"`
 	Flushes  int `json:"flushes"`
 
+	WallSteps int `json:"wall_clock_steps"`
+
 	DataSent      int `json:"packets_sent"` // protected
 	DataDelivered int `json:"packets_delivered"`
 	DataLost      int `json:"packets_lost"` // by the network, at cuts, or to nodes that were away
@@ -54,7 +56,7 @@ type Stats struct {
 // Faults is how many there were, of all kinds.
 func (s Stats) Faults() int {
 	return s.Lost + s.Doubled + s.Late + s.Corrupted + s.Blocked + s.TooBig + s.Replayed + s.Forged +
-		s.Cuts + s.Crashes + s.Rebinds + s.Moves + s.Suspends + s.Leaps + s.Flushes + s.DataDoubled
+		s.Cuts + s.Crashes + s.Rebinds + s.Moves + s.Suspends + s.Leaps + s.Flushes + s.WallSteps + s.DataDoubled
 }
 
 // Collisions is how many exchanges crossed one of the peer's.

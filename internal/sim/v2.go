@@ -27,6 +27,7 @@ func IKEv2(n *Node) Engine {
 		UseInitialContact: n.Table.Alone,
 		Pool:              &n.Pool,
 		RedirectTo:        n.redirect,
+		Wall:              func(time.Time) time.Time { return n.Wall() },
 	}
 	if n.tokens {
 		e.cfg.Tokens = mustToken(ikev2.NewTokenSecret(ipsec.NewSecret([]byte("what makes the tokens of " + n.Name))))
