@@ -18,6 +18,7 @@ import (
 type Cache struct {
 	r     oe.Resolver
 	now   func() time.Time
+	watch watch
 	slots chan struct{} // one per question in flight
 
 	ctx    context.Context // of the questions; ends with Close
@@ -49,7 +50,7 @@ var ErrClosed = errors.New("the resolver is closed")
 // NewCache returns a cache in front of r. now is the wall clock.
 func NewCache(r oe.Resolver, now func() time.Time) *Cache {
 	c := &Cache{
-		r: r, now: now, slots: make(chan struct{}, inFlight),
+		r: r, now: now, watch: watch{now: now}, slots: make(chan struct{}, inFlight),
 		entries: map[oe.Query]*list.Element{}, byAge: list.New(), flights: map[oe.Query]*flight{},
 	}
 	c.ctx, c.cancel = context.WithCancel(context.Background())
@@ -69,6 +70,9 @@ func (c *Cache) Close() {
 func (c *Cache) Lookup(ctx context.Context, name string, rrtype uint16) (oe.Answer, error) {
 	q := oe.Query{Name: dns.Canonical(name), Type: rrtype}
 	c.mu.Lock()
+	if c.watch.set() {
+		c.forget("")
+	}
 	if a, ok := c.fresh(q); ok {
 		c.mu.Unlock()
 		return a, nil
@@ -158,6 +162,10 @@ func (c *Cache) drop(el *list.Element) {
 func (c *Cache) Forget(name string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.forget(name)
+}
+
+func (c *Cache) forget(name string) {
 	for q, f := range c.flights {
 		if name == "" || q.Name == dns.Canonical(name) {
 			f.forgotten = true

@@ -694,7 +694,7 @@ func FuzzValidator(f *testing.F) {
 	s, at := serve(f, dnslab.Options{})
 	anchors := anchors(f, s)
 	newValidator := func(x asker) *Validator {
-		return &Validator{x: x, anchors: anchors, now: time.Now, zones: map[string]known{}}
+		return &Validator{x: x, anchors: anchors, watch: watch{now: time.Now}, zones: map[string]known{}}
 	}
 	truth := map[string]oe.Answer{}
 	names := []string{"26.2.0.192.in-addr.arpa.", "130.2.0.192.in-addr.arpa.", "23.2.0.192.in-addr.arpa.", "23.7.18.198.in-addr.arpa.", "23.8.18.198.in-addr.arpa."}

@@ -108,7 +108,7 @@ func TestNoSuchNameIsProven(t *testing.T) {
 	s, at := withRenamed(t)
 	honest := open(t, Options{Servers: []netip.AddrPort{at}, Method: BySelf, Anchors: anchors(t, s)}).validator
 	v := &Validator{x: liar{honest.x, map[uint16]uint16{dns.RCodeSuccess: dns.RCodeNXDomain, dns.RCodeNXDomain: dns.RCodeSuccess}},
-		anchors: honest.anchors, now: time.Now, zones: map[string]known{}}
+		anchors: honest.anchors, watch: watch{now: time.Now}, zones: map[string]known{}}
 	for _, zone := range []string{"d.test.", "d3.test."} {
 		for _, name := range []string{"old.", "x.deep.", "x.none."} {
 			if a := lookup(t, v, name+zone, typeA); verdict(a) != redirections[name] || a.Security != oe.Secure {

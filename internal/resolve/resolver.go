@@ -31,6 +31,7 @@ type Options struct {
 	Anchors dns.Anchors // for BySelf
 	Dialer  Dialer      // nil: the system's
 	Now     func() time.Time
+	Wall    func() time.Time // the time of day, apart from Now; nil: Now is good for both, as time.Now is
 
 	repeat time.Duration // of queries; 0: repeatAfter
 }
@@ -58,8 +59,9 @@ func New(o Options) (*Resolver, error) {
 		if len(o.Anchors) == 0 {
 			return nil, errors.New("dnssec=validate needs a trust anchor")
 		}
-		r.validator = &Validator{x: x, anchors: o.Anchors, now: o.Now, zones: map[string]known{}}
+		r.validator = &Validator{x: x, anchors: o.Anchors, watch: watch{now: o.Now, wall: o.Wall}, zones: map[string]known{}}
 		r.Cache = NewCache(r.validator, o.Now)
+		r.Cache.watch.wall = o.Wall
 		return r, nil
 	}
 	r.stub = &Stub{x: x, at: o.Servers, trust: o.Trust, now: o.Now}
@@ -68,6 +70,7 @@ func New(o Options) (*Resolver, error) {
 		base = unproven{r.stub}
 	}
 	r.Cache = NewCache(base, o.Now)
+	r.Cache.watch.wall = o.Wall
 	return r, nil
 }
 

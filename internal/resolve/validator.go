@@ -19,9 +19,9 @@ import (
 type Validator struct {
 	x       asker
 	anchors dns.Anchors
-	now     func() time.Time
 
 	mu    sync.Mutex
+	watch watch
 	zones map[string]known
 }
 
@@ -40,8 +40,18 @@ type walk struct {
 	*Validator
 	ctx  context.Context
 	left int
-	now  time.Time
+	now  time.Time // what TTLs count from
+	wall time.Time // what signatures go by
 }
+
+// walk begins a lookup.
+func (v *Validator) walk(ctx context.Context) *walk {
+	now, wall := v.watch.read()
+	return &walk{Validator: v, ctx: ctx, left: maxQueries, now: now, wall: wall}
+}
+
+// ends is when a proof runs out, on the clock of TTLs.
+func (w *walk) ends(v dns.Verified) time.Time { return w.now.Add(v.End.Sub(w.wall)) }
 
 // errServer says that a server did not do its part; nothing is proven by that.
 var errServer = errors.New("no usable answer")
@@ -62,7 +72,7 @@ func (w *walk) ask(name string, rrtype uint16) (*dns.Message, error) {
 
 // Lookup implements oe.Resolver.
 func (v *Validator) Lookup(ctx context.Context, name string, rrtype uint16) (oe.Answer, error) {
-	w := &walk{Validator: v, ctx: ctx, left: maxQueries, now: v.now()}
+	w := v.walk(ctx)
 	a, err := w.lookup(dns.Canonical(name), rrtype)
 	switch {
 	case err == nil:
@@ -79,9 +89,9 @@ type life struct {
 	end time.Time
 }
 
-func (l *life) add(v dns.Verified) {
+func (l *life) add(v dns.Verified, end time.Time) {
 	l.ttl = min(l.ttl, v.TTL)
-	l.end = sooner(l.end, v.End)
+	l.end = sooner(l.end, end)
 }
 
 // lookup follows the chain from name, one link after the other, and proves each.
@@ -141,11 +151,11 @@ func here(sets []dns.Set, name string, rrtype uint16) (set dns.Set, next string,
 // proveSet checks the signature of a set, and of one that was made from a
 // wildcard that nothing closer exists.
 func (w *walk) proveSet(set dns.Set, m *dns.Message, z zone, name string, l *life, a *oe.Answer) error {
-	v, err := set.Verify(z.Name, z.Keys, w.now)
+	v, err := set.Verify(z.Name, z.Keys, w.wall)
 	if err != nil {
 		return err
 	}
-	l.add(v)
+	l.add(v, w.ends(v))
 	if v.FromWildcard(set.Name) {
 		// RFC 4592, section 4.4, leaves open what a wildcard's DNAME means, and RFC
 		// 6672, section 3.3, advises against it: who trusts an answer made from one
@@ -153,11 +163,11 @@ func (w *walk) proveSet(set dns.Set, m *dns.Message, z zone, name string, l *lif
 		if set.Type == dns.TypeDNAME {
 			return fmt.Errorf("%w: DNAME of %s made from a wildcard", dns.ErrBogus, printable(set.Name))
 		}
-		kind, proof, err := z.Expanded(dns.Sets(m.Authority), name, v.Labels, w.now)
+		kind, proof, err := z.Expanded(dns.Sets(m.Authority), name, v.Labels, w.wall)
 		if err != nil {
 			return err
 		}
-		l.add(proof)
+		l.add(proof, w.ends(proof))
 		if kind == dns.Unsigned {
 			a.Security = oe.Insecure
 		}
@@ -174,11 +184,11 @@ func (w *walk) absent(m *dns.Message, z zone, name string, rrtype uint16, l *lif
 		a.NXDomain = m.RCode == dns.RCodeNXDomain
 		return nil
 	}
-	kind, v, err := z.Deny(authority, name, rrtype, w.now)
+	kind, v, err := z.Deny(authority, name, rrtype, w.wall)
 	if err != nil {
 		return err
 	}
-	l.add(v)
+	l.add(v, w.ends(v))
 	switch kind {
 	case dns.Unsigned:
 		a.Security, a.NXDomain = oe.Insecure, m.RCode == dns.RCodeNXDomain
@@ -253,7 +263,7 @@ func (w *walk) delegation(child string, z zone) (k known, gone bool, err error) 
 	}
 	sets := dns.Sets(m.Answer)
 	if set, ok := dns.Find(sets, child, dns.TypeDS); ok {
-		v, err := set.Verify(z.Name, z.Keys, w.now)
+		v, err := set.Verify(z.Name, z.Keys, w.wall)
 		if err != nil {
 			return known{}, false, err
 		}
@@ -270,7 +280,7 @@ func (w *walk) delegation(child string, z zone) (k known, gone bool, err error) 
 	if _, _, linked := link(sets, child); linked {
 		return known{}, false, nil // no zone begins at a CNAME or below a DNAME; the chain proves it later
 	}
-	kind, v, err := z.Deny(dns.Sets(m.Authority), child, dns.TypeDS, w.now)
+	kind, v, err := z.Deny(dns.Sets(m.Authority), child, dns.TypeDS, w.wall)
 	if err != nil {
 		return known{}, false, err
 	}
@@ -296,7 +306,7 @@ func (w *walk) keysOf(name string, digests []dns.DS) (known, error) {
 	if !ok {
 		return known{}, fmt.Errorf("%w: %s has a DS and no DNSKEY", dns.ErrBogus, printable(name))
 	}
-	keys, v, err := set.ZoneKeys(digests, w.now)
+	keys, v, err := set.ZoneKeys(digests, w.wall)
 	if err != nil {
 		return known{}, err
 	}
@@ -306,17 +316,20 @@ func (w *walk) keysOf(name string, digests []dns.DS) (known, error) {
 func (v *Validator) recall(name string) (known, bool) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
+	if v.watch.set() {
+		clear(v.zones)
+	}
 	k, ok := v.zones[name]
-	return k, ok && v.now().Before(k.until)
+	return k, ok && v.watch.now().Before(k.until)
 }
 
 // remember keeps what was proven about a name for its TTL, five seconds at
 // least, so that one lookup need not ask twice.
 func (w *walk) remember(name string, k known, v dns.Verified) known {
-	k.end = v.End
+	k.end = w.ends(v)
 	k.until = w.now.Add(max(min(seconds(v.TTL), maxTTL), errorTTL))
-	if k.until.After(v.End) {
-		k.until = v.End
+	if k.until.After(k.end) {
+		k.until = k.end
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -330,7 +343,7 @@ func (w *walk) remember(name string, k known, v dns.Verified) known {
 // Clock checks this machine's clock by the signature of the top zone's keys:
 // a clock that is far off makes everything bogus.
 func (v *Validator) Clock(ctx context.Context) error {
-	w := &walk{Validator: v, ctx: ctx, left: maxQueries, now: v.now()}
+	w := v.walk(ctx)
 	for _, zone := range slices.Sorted(maps.Keys(v.anchors)) {
 		if _, err := w.keysOf(zone, v.anchors[zone]); err != nil {
 			return fmt.Errorf("keys of %s: %w", printable(zone), err)

@@ -127,7 +127,7 @@ func TestAdv_CLK_03_05_NothingGoesByTheTimeOfDay(t *testing.T) {
 
 // The time of day jumps out of the validity of a CRL and of a certificate, and
 // back: what is up stays, and each new proof is judged by the time that it is.
-func TestJumpsAcrossValidity(t *testing.T) {
+func TestAdv_CLK_07_JumpsAcrossValidity(t *testing.T) {
 	w, _, byCert := certified(t, pki.StrictYes)
 	renew := func() bool {
 		byCert.A.TakeDown(byCert.Name)
