@@ -7,7 +7,9 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 
+	"cygnet/internal/config"
 	"cygnet/internal/firewall"
 	"cygnet/internal/host"
 	"cygnet/internal/pluto"
@@ -60,6 +62,41 @@ func (s *setup) cleanUp() error {
 		}
 	}
 	return nil
+}
+
+// dropUnnamed removes the devices that a restart has kept and that interfaces=
+// does not name any more.
+func (s *setup) dropUnnamed() error {
+	h, err := host.Open()
+	if err != nil {
+		return err
+	}
+	defer h.Close()
+	links, err := h.Interfaces()
+	if err != nil {
+		return err
+	}
+	for _, name := range unnamed(links, s.conf.Interfaces) {
+		if err := h.SetRoutes(nil, []string{name}); err != nil {
+			return fmt.Errorf("remove routes: %w", err)
+		}
+		if err := h.RemoveDevice(name); err != nil {
+			return fmt.Errorf("remove %s: %w", name, err)
+		}
+	}
+	return nil
+}
+
+// unnamed lists the virtual devices among links that no entry of interfaces= has.
+func unnamed(links []host.Interface, named []config.Interface) []string {
+	var list []string
+	for _, l := range links {
+		has := func(i config.Interface) bool { return i.Virtual == l.Name }
+		if virtualName.MatchString(l.Name) && !slices.ContainsFunc(named, has) {
+			list = append(list, l.Name)
+		}
+	}
+	return list
 }
 
 // removeRules removes our rules of the packet filter, where there is one.

@@ -99,7 +99,7 @@ func (o setupOptions) run(cmd *cobra.Command, op string) error {
 	case "start":
 		return s.noted(s.start())
 	case "stop":
-		return s.noted(s.stop())
+		return s.noted(s.stop(false))
 	}
 	return s.noted(s.restart())
 }
@@ -180,15 +180,20 @@ func (s *setup) start() error {
 }
 
 // restart stops what runs, unless the files say that it could not start again:
-// then it goes on.
+// then it goes on. What the connections protect stays blocked in between
+// (CRS-12), and after a start that fails until one succeeds or stop is said.
 func (s *setup) restart() error {
 	if s.running() {
 		if err := s.checkFiles(); err != nil {
 			return err
 		}
-		if err := s.stop(); err != nil {
+		if err := s.stop(true); err != nil {
 			return err
 		}
+		if err := s.start(); err != nil {
+			return err
+		}
+		return s.dropUnnamed()
 	}
 	return s.start()
 }
@@ -264,7 +269,9 @@ func (d *launched) words() string {
 	return strings.TrimSpace(string(b))
 }
 
-func (s *setup) stop() error {
+// stop ends the daemon. With block its devices, routes and packet filter stay, so
+// that nothing they protect leaves in the clear before the next one takes over.
+func (s *setup) stop(block bool) error {
 	s.progress("Stopping Cygnet IPsec...")
 	pid := s.pid()
 	if !s.running() {
@@ -276,13 +283,16 @@ func (s *setup) stop() error {
 		}
 		return ended(whack.ExitFailed)
 	}
-	final, err := whack.Ask(s.ctx, s.at.socket(), whack.Request{Op: whack.OpShutdown}, nil)
+	final, err := whack.Ask(s.ctx, s.at.socket(), whack.Request{Op: whack.OpShutdown, Args: whack.Args{Block: block}}, nil)
 	if err == nil && final.Exit != whack.ExitDone {
 		return fail(final.Exit, "%s", final.Text)
 	}
 	if pid != 0 && !gone(pid, stopLimit) {
 		fmt.Fprintln(s.diag, "Attempt to shut Pluto down failed!  Trying kill:")
 		s.end(pid)
+		if block {
+			return nil
+		}
 		return s.cleanUp()
 	}
 	return nil

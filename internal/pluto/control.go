@@ -132,6 +132,7 @@ func (d *Daemon) order(ctx context.Context, r whack.Request) iter.Seq[whack.Repl
 			d.myID = id
 			d.reorient()
 		case whack.OpShutdown:
+			d.blocking = r.Args.Block
 			d.stop(errShutdown)
 		}
 	})

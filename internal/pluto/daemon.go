@@ -77,6 +77,7 @@ type Daemon struct {
 	forwarded   []host.Switch // those that are on because of us
 	deaf        bool          // after unlisten
 	stopping    bool
+	blocking    bool // a stop leaves devices, routes and packet filter to the next daemon
 	started     bool
 	debug       map[string]bool   // areas of plutodebug
 	quotas      map[string]*quota // by class of debugging

@@ -107,7 +107,8 @@ func (d *Daemon) sayGoodbye() {
 }
 
 // cleanUp takes back all that Run has set up: first what forwards, then what
-// protects.
+// protects. Before a restart what protects stays, as it does in a crash: routes
+// into devices that nobody reads, and the packet filter (CRS-12).
 func (d *Daemon) cleanUp() {
 	d.stopping = true
 	d.setRelays()
@@ -135,15 +136,19 @@ func (d *Daemon) cleanUp() {
 	d.endLookups()
 	d.goodbyeByHand()
 	d.stopScripts()
-	d.forwardingOff()
-	if err := d.o.Host.SetRoutes(nil, d.devices()); err != nil {
-		d.log.Error(err.Error())
+	if !d.blocking {
+		d.forwardingOff()
+		if err := d.o.Host.SetRoutes(nil, d.devices()); err != nil {
+			d.log.Error(err.Error())
+		}
 	}
 	for len(d.links) > 0 {
-		d.detach(d.links[0], false)
+		d.detach(d.links[0], d.blocking)
 	}
 	d.readers.Wait()
-	d.unfilter()
+	if !d.blocking {
+		d.unfilter()
+	}
 	d.closeLeases()
 	if d.resolver != nil {
 		d.resolver.Close()

@@ -96,6 +96,7 @@ type Args struct {
 	UTC    bool       `json:"utc,omitempty"`
 
 	Seconds uint32 `json:"seconds,omitempty"` // captive
+	Block   bool   `json:"block,omitempty"`   // shutdown: what is protected stays blocked, for the next daemon
 
 	Flow   *FlowSpec    `json:"flow,omitempty"`  // policy: a packet to be explained
 	Prefix netip.Prefix `json:"prefix,omitzero"` // flush
