@@ -7,6 +7,7 @@ import (
 )
 
 // RFC 6023: an IKE SA that begins without a Child SA gets it by CREATE_CHILD_SA.
+// XCH-59, XCH-61.
 func TestChildless(t *testing.T) {
 	for _, c := range []struct {
 		name       string

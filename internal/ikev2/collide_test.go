@@ -186,6 +186,10 @@ var (
 
 // TestCollisions lets both sides act at once, each with its own wish, in every
 // order of delivery, without loss and with one (RFC 7296 2.8.1, 2.8.2, 2.25).
+// XCH-03, XCH-06, XCH-07, XCH-08, XCH-09, XCH-19, XCH-22, XCH-23,
+// XCH-25, XCH-26, XCH-27, XCH-32, XCH-34, XCH-35, XCH-36, XCH-37,
+// XCH-38, XCH-43, XCH-48, XCH-50, XCH-51, XCH-52, XCH-54, XCH-56,
+// XCH-58.
 func TestCollisions(t *testing.T) {
 	gone := func(p *pair) {
 		p.check(0)

@@ -37,6 +37,7 @@ func mixes(n *node, from int) (pairs int, all bool) {
 // actor → other: CREATE_CHILD_SA {SA, Ni, KEi, TSi, TSr}, IKE_FOLLOWUP_KE {KE, N},
 // and with a rekeying INFORMATIONAL {D} of the old pair. Traffic flows at every
 // point, as pair.traffic checks after every datagram of p.settle.
+// XCH-04, XCH-11.
 func TestChildHybrid(t *testing.T) {
 	for _, byWest := range []bool{true, false} {
 		for _, rekey := range []bool{true, false} {
@@ -136,6 +137,7 @@ func toyHybrid(p *pair) {
 
 // Both sides act at once, with every loss and duplicate of one datagram and in
 // every order, when Child SAs take two key exchanges.
+// XCH-20, XCH-24, XCH-28, XCH-33.
 func TestCollisionsOfHybridChildren(t *testing.T) {
 	gone := func(p *pair) { p.check(0) }
 	for _, c := range []struct {

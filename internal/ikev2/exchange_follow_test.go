@@ -15,6 +15,7 @@ import (
 
 // actor → other: CREATE_CHILD_SA {SA, Ni, KEi}, IKE_FOLLOWUP_KE {KE, N}, then
 // INFORMATIONAL {D} on the old IKE SA.
+// XCH-40.
 func TestRekeyHybrid(t *testing.T) {
 	for _, first := range []bool{true, false} {
 		p := newPair(t, 7)

@@ -13,6 +13,7 @@ import (
 )
 
 // west → east: IKE_SA_INIT, IKE_AUTH; one IKE SA and one pair of Child SAs.
+// XCH-01.
 func TestEstablish(t *testing.T) {
 	p := newPair(t, 1)
 	w, e := p.up()
@@ -55,6 +56,7 @@ func both(t *testing.T, test func(t *testing.T, p *pair, actor, other *node, am,
 
 // actor → other: CREATE_CHILD_SA {N(REKEY_SA), SA, Ni, KEi, TSi, TSr}, then
 // INFORMATIONAL {D}. Make before break.
+// XCH-10.
 func TestRekeyChild(t *testing.T) {
 	both(t, func(t *testing.T, p *pair, actor, other *node, am, om *SA) {
 		old := am.children[0]
@@ -112,6 +114,7 @@ func TestRekeyChildFirstUse(t *testing.T) {
 
 // actor → other: CREATE_CHILD_SA {SA, Ni, KEi}, then INFORMATIONAL {D} on the
 // old IKE SA. The children move.
+// XCH-39.
 func TestRekeyIKE(t *testing.T) {
 	both(t, func(t *testing.T, p *pair, actor, other *node, am, om *SA) {
 		actor.step(am, ike.Rekey{})
@@ -146,6 +149,7 @@ func TestRekeyIKE(t *testing.T) {
 	})
 }
 
+// XCH-05.
 func TestDeleteChild(t *testing.T) {
 	both(t, func(t *testing.T, p *pair, actor, other *node, am, om *SA) {
 		actor.step(am, ike.Delete{Child: am.children[0].serial})
@@ -167,6 +171,7 @@ func TestDeleteChild(t *testing.T) {
 	})
 }
 
+// XCH-57.
 func TestDeleteIKE(t *testing.T) {
 	both(t, func(t *testing.T, p *pair, actor, other *node, am, om *SA) {
 		actor.step(am, ike.Delete{})
@@ -235,6 +240,7 @@ func TestLifetimes(t *testing.T) {
 
 // West asks with a group that east does not have first: east names one of the
 // others, west tries once more.
+// XCH-12.
 func TestInvalidKE(t *testing.T) {
 	p := newPair(t, 3)
 	only := func(c *ike.Conn, names ...string) {

@@ -74,6 +74,7 @@ func TestTemporaryFailure(t *testing.T) {
 }
 
 // CHILD_SA_NOT_FOUND: the pair goes, and a new one is made (RFC 7296, 2.25).
+// XCH-17.
 func TestChildNotFound(t *testing.T) {
 	p, r := rudePair(t)
 	old := r.sa.children[0]

@@ -36,6 +36,7 @@ func TestAdv_V2S_53_MultipleAuth(t *testing.T) {
 // V2S-54: MESSAGE_ID_SYNC, which has not been negotiated, moves no window,
 // wherever it comes and whatever numbers it has: a nonce, and the message IDs that
 // the peer would have us send and expect.
+// XCH-63.
 func TestAdv_V2S_54_MessageIDSync(t *testing.T) {
 	for _, data := range [][]byte{
 		nil,

@@ -23,7 +23,7 @@ type Catalogue struct {
 }
 
 // Catalogues are all there are.
-var Catalogues = []*Catalogue{Requirements, Adversary, Opportunism}
+var Catalogues = []*Catalogue{Requirements, Adversary, Opportunism, Exchanges}
 
 // Requirements are those of the manual.
 var Requirements = &Catalogue{
@@ -75,6 +75,24 @@ and from what tests and scenarios say of themselves; do not edit it. "A" is the
 gateway under test, "B" its peer; a bare number is a host of the DNS laboratory
 (192.0.2.N), zN a zone of it and hN a host with a hostile record. A case that is
 open says why.
+`,
+}
+
+// Exchanges are those that strongSwan's public tests try.
+var Exchanges = &Catalogue{
+	DataFile: "docs/exchanges.txt", PageFile: "docs/exchanges.md", Reasons: true,
+	groups:     []string{"XCH"},
+	numberForm: regexp.MustCompile(`\b(XCH)-([0-9]{2})\b`),
+	groupForm:  regexp.MustCompile(`^(XCH) (.+)$`),
+	itemForm:   regexp.MustCompile(`^(XCH)-([0-9]{2}) (done|open) (.+)$`),
+	label:      "%s-%02d",
+	noun:       "exchanges",
+	intro: `# The exchanges of strongSwan's public tests, and ours that are their equals
+
+Written by "go run ./internal/reqs/gen" from [exchanges.txt](exchanges.txt) and
+from what tests and scenarios say of themselves; do not edit it. Tests that go
+through every order of delivery, as ikev2.TestCollisions, stand for several of
+theirs, each of which is one order. What is open says why.
 `,
 }
 

@@ -1,6 +1,7 @@
 // Package reqs finds out from the tree itself which test and which scenario
 // proves what: the requirements of the manual, the cases of the adversary
-// catalogue, and those of opportunistic encryption. Tests name the numbers they prove, as R2.5 or V2S-13, in their
+// catalogue, those of opportunistic encryption, and the exchanges of strongSwan's
+// public tests. Tests name the numbers they prove, as R2.5 or V2S-13, in their
 // comments, those of the catalogue also in their own names, as
 // TestAdv_V2S_13_Both; scenarios in the captions of their steps, and files of
 // testdata in the text before their first section. A data file in docs has the

@@ -74,6 +74,13 @@ func TestAllOpportunism(t *testing.T) {
 	}
 }
 
+// None of the exchanges is missing from the file.
+func TestAllExchanges(t *testing.T) {
+	if d, _ := read(t, Exchanges); len(d.All()) != 63 {
+		t.Errorf("%d exchanges, expected 63", len(d.All()))
+	}
+}
+
 // None of the manual's requirements is missing from the file.
 func TestAllNumbers(t *testing.T) {
 	d, _ := read(t, Requirements)

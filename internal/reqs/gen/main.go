@@ -1,5 +1,5 @@
-// Command gen writes docs/requirements.md, docs/adversary.md and
-// docs/opportunism.md. Run it from the root of the tree:
+// Command gen writes docs/requirements.md, docs/adversary.md,
+// docs/opportunism.md and docs/exchanges.md. Run it from the root of the tree:
 //
 //	go run ./internal/reqs/gen
 package main
