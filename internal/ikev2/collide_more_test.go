@@ -204,8 +204,8 @@ func TestReplacedIsNotRekeyed(t *testing.T) {
 	one(1)(p)
 }
 
-// Nor does its hard limit end anything: it receives until the peer's Delete comes
-// (XCH-15).
+// At its hard limit we no longer wait: our traffic moves to the new pair and we delete
+// the old one ourselves, whose Delete from the peer may still come (XCH-15).
 func TestReplacedExpires(t *testing.T) {
 	p, _, e, old, held := halfRekeyed(t)
 	p.east.step(e, ike.Plane{Event: ipsec.Expire{ID: old.in, Hard: true}})
