@@ -143,7 +143,7 @@ func printSimulation(out io.Writer, r swarm.Result) error {
 		{"", fmt.Sprintf("%d reauthentications, %d resumptions tried, %d redirects", s.Reauths, s.Resumes, s.Redirects)},
 		{"datagrams", fmt.Sprintf("%d", s.Sent)},
 		{"faults", fmt.Sprintf("%d: %d lost, %d doubled, %d late, %d corrupted, %d cut off, %d too big, %d replayed, %d forged", s.Faults(), s.Lost, s.Doubled, s.Late, s.Corrupted, s.Blocked, s.TooBig, s.Replayed, s.Forged)},
-		{"", fmt.Sprintf("%d partitions, %d crashes, %d NAT rebinds, %d address changes, %d suspends, %d clock leaps, %d flushes of SAs", s.Cuts, s.Crashes, s.Rebinds, s.Moves, s.Suspends, s.Leaps, s.Flushes)},
+		{"", fmt.Sprintf("%d partitions, %d crashes, %d NAT rebinds, %d address changes, %d suspends, %d clock leaps, %d times of day set, %d flushes of SAs", s.Cuts, s.Crashes, s.Rebinds, s.Moves, s.Suspends, s.Leaps, s.WallSteps, s.Flushes)},
 		{"collisions", fmt.Sprintf("%d: %d of IKE_SA_INIT, %d of CREATE_CHILD_SA, %d with INFORMATIONAL", s.Collisions(), s.CrossedInit, s.CrossedCreate, s.CrossedInfo)},
 		{"packets", fmt.Sprintf("%d carried, %d lost by the network", s.DataDelivered, s.DataLost)},
 		{"run twice", fmt.Sprintf("%d seeds, with equal histories", r.Repeats)},

@@ -40,7 +40,7 @@ func TestSwarm(t *testing.T) {
 	for what, n := range map[string]int{
 		"crossed IKE_SA_INIT": s.CrossedInit, "crossed CREATE_CHILD_SA": s.CrossedCreate, "crossed INFORMATIONAL": s.CrossedInfo,
 		"lost": s.Lost, "doubled": s.Doubled, "late": s.Late, "corrupted": s.Corrupted, "blocked": s.Blocked, "replayed": s.Replayed, "forged": s.Forged,
-		"cuts": s.Cuts, "crashes": s.Crashes, "rebinds": s.Rebinds, "moves": s.Moves, "suspends": s.Suspends, "leaps": s.Leaps, "flushes": s.Flushes,
+		"cuts": s.Cuts, "crashes": s.Crashes, "rebinds": s.Rebinds, "moves": s.Moves, "suspends": s.Suspends, "leaps": s.Leaps, "times of day set": s.WallSteps, "flushes": s.Flushes,
 		"reauthentications": s.Reauths, "redirects": s.Redirects, "resumptions": s.Resumes,
 		"child rekeys": s.ChildRekeys, "IKE rekeys": s.IKERekeys, "handshakes": s.Handshakes, "packets": s.DataDelivered, "copies": s.DataDoubled,
 	} {

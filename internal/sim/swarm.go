@@ -153,6 +153,9 @@ var swarmKinds = []struct {
 	{"cut", (*planner).cut},
 	{"suspend", func(p *planner, n string, _ planned) { p.do(p.now, "%s suspend %s", n, p.upTo("outage", swarmOutage)) }},
 	{"leap", func(p *planner, n string, _ planned) { p.do(p.now, "%s leap %s", n, p.upTo("leap", 2*time.Hour)) }},
+	{"wall", func(p *planner, n string, _ planned) {
+		p.do(p.now, "%s wall %s", n, one(p, "wall", "1h", "-1h", "1s", "175200h", "-175200h", "1970-01-01T00:00:00Z"))
+	}},
 	{"move", (*planner).move},
 	{"rebind", func(p *planner, _ string, _ planned) { p.do(p.now, "rebind") }},
 	{"replay", func(p *planner, n string, t planned) { p.do(p.now, "replay %s %s", n, t.other(n)) }},
