@@ -130,6 +130,23 @@ func TestDownOfOne(t *testing.T) {
 	w.wantTold(fmt.Sprintf("#%d Delete", serial))
 }
 
+// Up of what is up, or is coming up, asks for no second Child SA. XCH-02.
+func TestUpTwice(t *testing.T) {
+	w := newWorld(t)
+	w.add(describe("a", "10.1.0.0/24", "10.2.0.0/24"))
+	w.step(Up{Name: "a"})
+	w.told()
+	w.step(Up{Waiter: 1, Name: "a"})
+	w.wantTold()
+	w.ikeUp(1, w.conn("a").Conn)
+	w.childUp(1, w.conn("a").Conn)
+	w.step(Up{Waiter: 2, Name: "a"})
+	w.wantTold()
+	if r := w.replies[len(w.replies)-1]; !r.Final || !r.OK || len(w.ikes) != 1 {
+		t.Errorf("%d IKE SAs, told %+v", len(w.ikes), r)
+	}
+}
+
 // Down while the negotiation is under way: what still comes is refused.
 func TestDownWhileNegotiating(t *testing.T) {
 	w := newWorld(t)

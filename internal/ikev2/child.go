@@ -344,6 +344,9 @@ func (t *deleteTask) begin(s *step) {
 func (t *deleteTask) answer(s *step, _ wire.Payloads) {
 	s.finish(t)
 	if t.child != nil && s.childWhere(func(c *child) bool { return c == t.child }) != nil {
+		if s.childWhere(func(c *child) bool { return c != t.child && c.conn == t.child.conn && c.used }) == nil {
+			s.useSuccessor(t.child) // we have deleted what was the peer's to delete
+		}
 		s.dropChild(t.child, nil, false)
 	}
 	s.remove(t.ins...)
