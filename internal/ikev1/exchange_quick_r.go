@@ -117,6 +117,7 @@ func (s *step) choose(in inbound, hasKE bool) (*quick, *no) {
 	}
 	var last *no
 	var known string
+	var nearest *sides
 	conns := s.cfg.PAD.Siblings(s.conn)
 	for _, exact := range []bool{true, false} {
 		for _, c := range conns {
@@ -133,15 +134,16 @@ func (s *step) choose(in inbound, hasKE bool) (*quick, *no) {
 			}
 			if exact {
 				known += "; " + want.String()
+				if nearest == nil || want.nearness(got) > nearest.nearness(got) {
+					nearest = &want
+				}
 			}
 			if exact != want.equal(got) || !exact && !(c.Narrow && got.within(want)) || len(got.selectors()) == 0 {
 				continue
 			}
 			parts, t, err := s.select2(c, sa, hasKE)
 			if err != nil {
-				last = refuseWith(ike.NotifyV1NoProposalChosen, &ike.Failure{
-					Reason: ike.ReasonProposal, Why: fmt.Sprintf("no acceptable Proposal in IPsec SA for %q: %v", c.Name, err),
-				})
+				last = refuseWith(ike.NotifyV1NoProposalChosen, noProposal(c, sa, err))
 				continue
 			}
 			q := &quick{conn: c, sides: got, parts: parts, terms: t, oas: in.NATOAs()}
@@ -152,12 +154,25 @@ func (s *step) choose(in inbound, hasKE bool) (*quick, *no) {
 		}
 	}
 	if last == nil {
-		last = refuseWith(ike.NotifyV1InvalidIDInformation, &ike.Failure{
+		why := &ike.Failure{
 			Reason: ike.ReasonTS, Theirs: asked.String(), Ours: trimSemicolon(known),
 			Why: "cannot respond to IPsec SA request because no connection is known for " + s.describe(asked),
-		})
+		}
+		if why.Detail.Theirs = asked.pair(); nearest != nil {
+			why.Detail.Ours = nearest.pair()
+		}
+		last = refuseWith(ike.NotifyV1InvalidIDInformation, why)
 	}
 	return nil, last
+}
+
+// noProposal says in what the peer's algorithms differ from c's.
+func noProposal(c *ike.Conn, sa wire.SA, err error) *ike.Failure {
+	f := &ike.Failure{Reason: ike.ReasonProposal, Why: fmt.Sprintf("no acceptable Proposal in IPsec SA for %q: %v", c.Name, err)}
+	if m := mismatch2(c, sa); m != nil {
+		f.Ours, f.Theirs, f.Detail.Algorithms = m.OursText(), m.TheirsText(), m
+	}
+	return f
 }
 
 func trimSemicolon(text string) string {

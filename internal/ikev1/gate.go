@@ -155,7 +155,7 @@ func (g *Gate) greet(now time.Time, in inbound, msg []byte, out []ike.Action) []
 	sa, _ := got.SA()
 	conn, choice, t, why := select1(conns, sa)
 	if why != nil {
-		out = g.note(now, in, out, why.Why)
+		out = g.noteOf(now, in, out, conns, why)
 		return g.refuse(now, in, len(msg), why.Notify, out)
 	}
 	gr := &greeting{
@@ -269,6 +269,19 @@ func (g *Gate) refuse(now time.Time, in inbound, size int, notify uint16, out []
 		return out
 	}
 	return append(out, ike.Send{Local: in.local, Remote: in.remote, Msg: msg})
+}
+
+// noteOf is note of a refusal. If only one connection can have been meant, it is
+// that one's.
+func (g *Gate) noteOf(now time.Time, in inbound, out []ike.Action, conns []*ike.Conn, why *ike.Failure) []ike.Action {
+	if !g.notes.Take(now, float64(g.limits.Errors), 1) {
+		return out
+	}
+	r := ike.Report{Peer: in.remote, Fact: ike.Note{Text: why.Why, Why: why}}
+	if len(conns) == 1 && !conns[0].Template {
+		r.Conn = conns[0]
+	}
+	return append(out, r)
 }
 
 // note reports what an unknown caller did, at a bounded rate.

@@ -287,7 +287,8 @@ func (s *step) wrongPeer(in inbound, peer ike.ID) {
 	want := s.conn.Remote.ID
 	s.unproven(in, &ike.Failure{
 		Reason: ike.ReasonAuth, Notify: ike.NotifyV1InvalidIDInformation, Ours: want.String(), Theirs: peer.String(),
-		Why: fmt.Sprintf("we require peer to have ID '%s', but peer declares '%s'", want, peer),
+		Why:    fmt.Sprintf("we require peer to have ID '%s', but peer declares '%s'", want, peer),
+		Detail: ike.Detail{Declared: peer, Expected: []ike.ID{want}},
 	})
 }
 

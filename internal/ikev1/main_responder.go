@@ -158,7 +158,7 @@ func (s *step) gotPeer(in inbound, peer ike.ID) {
 // algorithms chosen while only addresses were known. The one chosen then is
 // preferred.
 func (s *step) caller(peer ike.ID) (*ike.Conn, *ike.Failure) {
-	why := &ike.Failure{Reason: ike.ReasonAuth, Notify: ike.NotifyV1InvalidIDInformation, Theirs: peer.String(), Why: fmt.Sprintf("no suitable connection for peer '%s'", peer)}
+	why := &ike.Failure{Reason: ike.ReasonAuth, Notify: ike.NotifyV1InvalidIDInformation, Theirs: peer.String(), Why: fmt.Sprintf("no suitable connection for peer '%s'", peer), Detail: s.expects(peer)}
 	var found *ike.Conn
 	for _, c := range s.cfg.PAD.Identified(s.local.Addr(), s.remote.Addr(), peer, ike.ID{}) {
 		switch {

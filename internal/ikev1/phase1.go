@@ -279,13 +279,14 @@ func select1(conns []*ike.Conn, sa wire.SA) (c *ike.Conn, p phase1, t wire.Trans
 		return nil, p, t, f
 	}
 	var reasons, theirs []string
+	var read []phase1
 	for _, t := range sa.Proposals[0].Transforms {
 		p, err := readPhase1(t)
 		if err != nil {
 			reasons = addLine(reasons, err.Error())
 			continue
 		}
-		theirs = addLine(theirs, p.String())
+		theirs, read = addLine(theirs, p.String()), append(read, p)
 		for _, c := range conns {
 			if err := allows1(c, p); err != nil {
 				reasons = addLine(reasons, err.Error())
@@ -296,6 +297,7 @@ func select1(conns []*ike.Conn, sa wire.SA) (c *ike.Conn, p phase1, t wire.Trans
 	}
 	f.Ours, f.Theirs = offersText(conns), strings.Join(theirs, ", ")
 	f.Why = "no acceptable Oakley Transform: " + strings.Join(reasons, "; ")
+	f.Detail.Algorithms = mismatch1(conns, read)
 	return nil, p, t, f
 }
 
