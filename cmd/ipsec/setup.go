@@ -42,6 +42,7 @@ for, or stops it and removes its devices, routes and firewall rules.`,
 	c.Flags().BoolVar(&how.json, "json", false, "print the state, or the outcome, as JSON")
 	c.Flags().BoolVar(&how.show, "show", false, "print the actions as well")
 	c.Flags().BoolVar(&how.only, "showonly", false, "print the actions and do nothing")
+	c.Flags().StringVar(&how.unit, "unit", "", "stop on behalf of systemd, which may be about to start this unit again")
 	for _, op := range setupOperations {
 		c.Flags().Bool(op, false, "the same as the word "+op)
 		c.Flags().MarkHidden(op)
@@ -74,7 +75,10 @@ func setupVerbs() []*cobra.Command {
 	return list
 }
 
-type setupOptions struct{ json, show, only bool }
+type setupOptions struct {
+	json, show, only bool
+	unit             string
+}
 
 // run does one operation.
 func (o setupOptions) run(cmd *cobra.Command, op string) error {
@@ -99,7 +103,10 @@ func (o setupOptions) run(cmd *cobra.Command, op string) error {
 	case "start":
 		return s.noted(s.start())
 	case "stop":
-		return s.noted(s.stop(false))
+		if o.unit != "" && os.Getenv("MAINPID") == "" {
+			return nil // it has ended by itself, and another may run by now
+		}
+		return s.noted(s.stop(o.unit != "" && restarting(s.ctx, o.unit)))
 	}
 	return s.noted(s.restart())
 }
