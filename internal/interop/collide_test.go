@@ -95,9 +95,10 @@ func (r *rig) ikeSerial() string {
 }
 
 // charon authenticates anew from time to time: a new IKE SA with a new Child SA,
-// made before the old ones go. Hardly anybody notices: until charon has our answer
-// to its Delete it goes on sending by the old pair, which is gone with the answer,
-// so that a packet under way then is lost, one at each change at these intervals.
+// made before the old ones go. Hardly anybody notices: charon takes the old pair down
+// within a millisecond of our answer to its Delete, and a packet that is under way then
+// may be lost, one at each change at these intervals. Receiving on the old pair for some
+// seconds longer changed nothing when it was tried, so it is not ours that drops it.
 func TestReauthenticationByCharon(t *testing.T) {
 	const reauths = 3
 	for _, order := range []string{"make_before_break = yes", "make_before_break = no"} {
