@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 	"time"
 
 	"cygnet/internal/config"
@@ -353,7 +354,9 @@ func (d *Daemon) setRoutes() {
 		want = append(want, host.Route(r))
 	}
 	if err := d.o.Host.SetRoutes(want, d.devices()); err != nil {
-		d.log.Error(fmt.Sprintf("routes: %v (incorrect or missing nexthop setting??)", err))
+		for _, text := range strings.Split(err.Error(), "\n") { // one route, one line
+			d.log.Error(fmt.Sprintf("routes: %s (incorrect or missing nexthop setting??)", text))
+		}
 	}
 }
 
