@@ -15,6 +15,10 @@ type Blame struct {
 	At   time.Time
 	Ours bool // it was we who initiated
 	Peer netip.AddrPort
+
+	// Anybody may have sent what was refused: a first message, which proves nothing.
+	// It takes the place of no reason that came later in a negotiation.
+	Anybody bool
 }
 
 // Refused says that a peer's first message was turned away, before any machine
@@ -28,7 +32,7 @@ func (Refused) event() {}
 type Blamed struct {
 	*Description
 	Up   bool    // it has a Child SA, or one of its instances has
-	List []Blame // newest first; at most one for our attempts and one for the peer's
+	List []Blame // newest first; at most one for our attempts, the peer's, and anybody's
 }
 
 // root is what a user knows c as: instances come and go.
@@ -45,14 +49,17 @@ func (c *conn) note(b Blame) {
 		return
 	}
 	i := 0
-	if b.Ours {
+	switch {
+	case b.Ours:
 		i = 1
+	case b.Anybody:
+		i = 2
 	}
 	c.root().blames[i] = &b
 }
 
 // cleared forgets what had failed before c came up.
-func (c *conn) cleared() { c.root().blames = [2]*Blame{} }
+func (c *conn) cleared() { c.root().blames = [3]*Blame{} }
 
 // refused notes a refusal of a first message.
 func (t *Table) refused(e Refused) {
@@ -60,7 +67,7 @@ func (t *Table) refused(e Refused) {
 	if !ok || n.Why == nil {
 		return
 	}
-	t.noteAt(t.byConn[e.Report.Conn], Blame{Why: n.Why, At: t.now, Peer: e.Report.Peer})
+	t.noteAt(t.byConn[e.Report.Conn], Blame{Why: n.Why, At: t.now, Peer: e.Report.Peer, Anybody: true})
 }
 
 // noteAt notes a failure of a peer's attempt at c or, where c is nil because

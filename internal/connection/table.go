@@ -82,7 +82,7 @@ type conn struct {
 	blockedUntil time.Time    // after a failure, traffic alone starts no attempt before
 	children     []*child     // oldest first
 	last         *ike.Failure // of the newest failed attempt
-	blames       [2]*Blame    // what failed last: of the peer's attempts, of ours
+	blames       [3]*Blame    // what failed last: of the peer's attempts, of ours, of anybody's
 	scriptUp     bool         // its updown command was called with up, and not yet with down
 
 	flow  *flow    // of an opportunistic connection that negotiates for one, or serves it
