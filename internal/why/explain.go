@@ -138,10 +138,21 @@ func (x *explainer) selectors() {
 			x.there(end.key, v, "what we have; left and right may be exchanged there")
 		}
 	}
-	if x.d.Narrow {
-		return
+	if !x.d.Narrow && overlap(ours.Local, theirs.Local) && overlap(ours.Remote, theirs.Remote) {
+		x.here("narrowing", "yes", "takes what both have in common, if that will do")
 	}
-	x.here("narrowing", "yes", "takes what both have in common, if that will do")
+}
+
+// overlap reports whether two lists of nets have addresses in common.
+func overlap(a, b []ipsec.TS) bool {
+	for _, x := range a {
+		for _, y := range b {
+			if x.Start.Is4() == y.Start.Is4() && x.Start.Compare(y.End) <= 0 && y.Start.Compare(x.End) <= 0 {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // identities compares names, then keys.

@@ -3,6 +3,7 @@ package why
 import (
 	"encoding/json"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -10,6 +11,7 @@ import (
 	"cygnet/internal/config"
 	"cygnet/internal/connection"
 	"cygnet/internal/ike"
+	"cygnet/internal/ipsec"
 	"cygnet/internal/suite"
 )
 
@@ -111,4 +113,41 @@ func TestEveryReason(t *testing.T) {
 			}
 		}
 	}
+}
+
+// narrowing=yes helps where the nets of both ends have something in common only.
+func TestNarrowingMends(t *testing.T) {
+	ts := func(text string) []ipsec.TS {
+		p := netip.MustParsePrefix(text)
+		return []ipsec.TS{{Start: p.Addr(), End: lastOf(p)}}
+	}
+	for _, x := range []struct {
+		local, remote string
+		want          bool
+	}{
+		{"10.1.0.0/25", "10.2.0.0/24", true},
+		{"10.0.0.0/8", "10.2.0.0/16", true},
+		{"10.9.0.0/24", "10.2.0.0/24", false},
+		{"10.1.0.0/24", "10.9.0.0/24", false},
+		{"2001:db8::/32", "10.2.0.0/24", false},
+	} {
+		f := &ike.Failure{Reason: ike.ReasonTS, Why: "no connection is known"}
+		f.Detail.Ours = ike.TSPair{Local: ts("10.1.0.0/24"), Remote: ts("10.2.0.0/24")}
+		f.Detail.Theirs = ike.TSPair{Local: ts(x.local), Remote: ts(x.remote)}
+		d := &connection.Description{Conn: &ike.Conn{Name: "net"}}
+		e := explain(d, connection.Blame{Why: f})
+		if got := slices.ContainsFunc(e.Mends, func(m Mend) bool { return m.Key == "narrowing" }); got != x.want {
+			t.Errorf("%s === %s: %v", x.local, x.remote, got)
+		}
+	}
+}
+
+// lastOf is the last address of a prefix.
+func lastOf(p netip.Prefix) netip.Addr {
+	b := p.Addr().AsSlice()
+	for i := p.Bits(); i < len(b)*8; i++ {
+		b[i/8] |= 0x80 >> (i % 8)
+	}
+	a, _ := netip.AddrFromSlice(b)
+	return a
 }
