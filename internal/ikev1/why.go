@@ -33,17 +33,17 @@ func mismatch1(conns []*ike.Conn, read []phase1) *suite.Mismatch {
 	return differ(ours, theirs)
 }
 
-// mismatch2 does the same for Quick Mode, protocol by protocol; without groups if the
-// peer asks for no PFS.
+// mismatch2 does the same for Quick Mode, protocol by protocol; without groups where
+// we do not ask for PFS.
 func mismatch2(c *ike.Conn, sa wire.SA) *suite.Mismatch {
-	for _, x := range []struct {
-		ours  []suite.Proposal
-		proto ipsec.Proto
-	}{{c.ESP, ipsec.ESP}, {c.AH, ipsec.AH}} {
-		ours := x.ours
+	for _, proto := range bundle(c, false) {
+		ours := proposalsFor(c, proto)
+		if !c.PFS {
+			ours = suite.WithoutKE(ours)
+		}
 		var theirs []suite.Offer
 		for _, p := range sa.Proposals {
-			if protoOf(p.Protocol) != x.proto || p.Protocol == wire.ProtoISAKMP {
+			if protoOf(p.Protocol) != proto || p.Protocol == wire.ProtoISAKMP {
 				continue
 			}
 			for _, t := range p.Transforms {
@@ -52,16 +52,14 @@ func mismatch2(c *ike.Conn, sa wire.SA) *suite.Mismatch {
 					continue
 				}
 				chosen := a.chosen
-				if chosen.KE = a.group; chosen.KE == nil {
-					ours = suite.WithoutKE(x.ours)
+				if c.PFS {
+					chosen.KE = a.group
 				}
 				theirs = append(theirs, chosen.Offer(uint8(len(theirs)+1), nil))
 			}
 		}
-		if len(ours) > 0 && len(theirs) > 0 {
-			if m := differ(ours, theirs); m != nil {
-				return m
-			}
+		if m := differ(ours, theirs); m != nil {
+			return m
 		}
 	}
 	return nil

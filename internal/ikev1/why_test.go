@@ -5,6 +5,8 @@ import (
 	"testing"
 
 	"cygnet/internal/ike"
+	"cygnet/internal/ikev1/wire"
+	"cygnet/internal/ipsec"
 	"cygnet/internal/suite"
 )
 
@@ -42,5 +44,27 @@ func TestMismatch(t *testing.T) {
 	}
 	if m := mismatch1(nil, nil); m != nil {
 		t.Error(m)
+	}
+	for _, x := range []struct {
+		theirs  string
+		pfs     bool // theirs; ours is yes
+		differs string
+	}{
+		{"aes256-sha2_256-modp2048", true, "encryption: ours AES_CBC_128, theirs AES_CBC_256"},
+		{"aes128-sha2_256-modp4096", true, "key exchange: ours MODP_2048, theirs MODP_4096"},
+		{"aes128-sha2_256-modp2048", false, "key exchange: ours MODP_2048, theirs none"},
+		{"aes128-sha2_256-modp2048", true, ""},
+	} {
+		us.PFS = true
+		them := ours("aes128-sha2_256-modp2048", x.theirs)
+		terms := terms{mode: ipsec.Tunnel}
+		if x.pfs {
+			terms.group = them.ESP[0].KE[0]
+		}
+		transform := (&SA{}).transform2(1, ipsec.ESP, choices(them, ipsec.ESP)[0], terms)
+		sa := wire.SA{Proposals: []wire.Proposal{{Number: 1, Protocol: wire.ProtoESP, Transforms: []wire.Transform{transform}}}}
+		if m := mismatch2(us, sa); x.differs == "" && m != nil || x.differs != "" && (m == nil || !strings.HasSuffix(m.Error(), x.differs)) {
+			t.Errorf("%s, PFS %v: %v", x.theirs, x.pfs, m)
+		}
 	}
 }

@@ -70,6 +70,11 @@ func (x *explainer) algorithms() {
 			key = "ah"
 		}
 	}
+	if key != "ike" && len(m.Differs) == 1 && m.Differs[0].Type == suite.TypeKE && len(m.Differs[0].Theirs) == 0 {
+		x.here("pfs", "no", "does without a key exchange of its own for the IPsec SA")
+		x.there("pfs", "yes", "brings one along")
+		return
+	}
 	if text := nearestConf(m.Theirs, m.Ours); text != "" {
 		x.here(key, text, "takes what the peer offers"+obsolete(key, text))
 	}

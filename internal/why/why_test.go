@@ -2,6 +2,7 @@ package why
 
 import (
 	"encoding/json"
+	"errors"
 	"net/netip"
 	"slices"
 	"strings"
@@ -150,4 +151,22 @@ func lastOf(p netip.Prefix) netip.Addr {
 	}
 	a, _ := netip.AddrFromSlice(b)
 	return a
+}
+
+// Where only PFS is missing, that is the edit.
+func TestPFSMends(t *testing.T) {
+	ours, err := suite.ParseESP("aes128-sha2_256-modp2048")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, _, err = suite.Select(ours, []suite.Offer{suite.WithoutKE(ours)[0].Offer(1, nil)})
+	m, ok := errors.AsType[*suite.Mismatch](err)
+	if !ok {
+		t.Fatal(err)
+	}
+	f := &ike.Failure{Reason: ike.ReasonProposal, Why: "no acceptable proposal", Detail: ike.Detail{Algorithms: m}}
+	e := explain(&connection.Description{Conn: &ike.Conn{Name: "net"}}, connection.Blame{Why: f})
+	if len(e.Mends) != 2 || e.Mends[0].Key != "pfs" || e.Mends[0].Value != "no" || e.Mends[1].Value != "yes" || e.Mends[1].Here {
+		t.Errorf("%+v", e.Mends)
+	}
 }
