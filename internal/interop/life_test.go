@@ -162,6 +162,12 @@ func TestDeleteByCharon(t *testing.T) {
 				_, children := r.charonSAs()
 				return children == 0
 			})
+			// The packet that brings it back goes alone: of several a hold keeps two.
+			res, err := r.lab.Host("sunset").Ping(t.Context(), lab.Echo{Dst: lab.Sunrise, Wait: 10 * time.Second})
+			r.must(err)
+			if res.Received != 1 {
+				t.Errorf("the first packet: %+v", res)
+			}
 			r.traffic()
 		})
 	}
