@@ -37,6 +37,7 @@ type gateway struct {
 	log     *lines
 	cancel  context.CancelFunc
 	done    chan error
+	bubble  bool // of inBubble, where everybody can be waited for
 
 	mu      sync.Mutex
 	conf    string
@@ -165,6 +166,7 @@ func inBubble(t *testing.T, f func(t *testing.T, p *pair)) {
 		p := &pair{wires: [2]*tap{{Memory: wa}, {Memory: wb}}}
 		p.west = newGateway(t, "west", westAddr, p.wires[0])
 		p.east = newGateway(t, "east", eastAddr, p.wires[1])
+		p.west.bubble, p.east.bubble = true, true
 		defer func() { // after a failed test as well
 			for _, g := range []*gateway{p.west, p.east} {
 				g.stop()
@@ -252,12 +254,16 @@ func (g *gateway) do(op whack.Op, name string) ([]string, whack.Reply) {
 	return out, final
 }
 
-// must asks for an operation that has to succeed.
+// must asks for an operation that has to succeed. It returns when the other end,
+// which may be a step behind, is done as well.
 func (g *gateway) must(op whack.Op, name string) []string {
 	g.t.Helper()
 	out, final := g.do(op, name)
 	if !final.Final || final.Exit != whack.ExitDone {
 		g.t.Fatalf("%s: %s %s: %+v\n%s\n%s", g.name, op, name, final, strings.Join(out, "\n"), g.log)
+	}
+	if g.bubble {
+		synctest.Wait()
 	}
 	return out
 }

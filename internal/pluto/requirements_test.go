@@ -164,7 +164,6 @@ func TestKeysAreWipedWhenInstalled(t *testing.T) {
 			p.west.start(setup + tunnel("net", lines...))
 			p.east.start(setup + tunnel("net", lines...))
 			p.west.must(whack.OpUp, "net")
-			synctest.Wait() // the other end may be a step behind
 			for _, g := range []*gateway{p.west, p.east} {
 				g.plane.mu.Lock()
 				for i, sa := range g.plane.handed {
