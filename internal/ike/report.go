@@ -330,3 +330,13 @@ func title(name string, instance int, peer netip.Addr) string {
 	}
 	return fmt.Sprintf("%q[%d] %s", name, instance, peer)
 }
+
+// Refusal reports that a peer's first message was refused. If only one of the
+// connections between the two addresses can have been meant, it is that one's.
+func Refusal(peer netip.AddrPort, conns []*Conn, why *Failure) Report {
+	r := Report{Peer: peer, Fact: Note{Text: why.Why, Why: why}}
+	if len(conns) == 1 && !conns[0].Template {
+		r.Conn = conns[0]
+	}
+	return r
+}

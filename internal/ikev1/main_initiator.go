@@ -258,7 +258,7 @@ func (s *step) gotMR3(in inbound) {
 	sig, _ := in.SIG()
 	s.hs.busy = true
 	s.startJob(ike.VerifyV1{
-		Conn: s.conn, Hash: s.peersHash(id), Remote: peer, Signature: clone(sig.Data), Certs: certsOf(in.Payloads), Now: s.cfg.wall(s.now),
+		Conn: s.conn, Hash: s.peersHash(id), Remote: peer, Signature: clone(sig.Data), Certs: certsOf(in.Payloads), Now: s.cfg.Wall.At(s.now),
 	}, func(s *step, result any, err error) {
 		s.hs.busy = false
 		v, ok := result.(ike.Verified)

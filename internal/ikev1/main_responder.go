@@ -112,7 +112,7 @@ func (s *step) gotMI3(in inbound) {
 	s.heedRequests(in.Payloads)
 	s.hs.busy = true
 	s.startJob(ike.VerifyV1{
-		Conn: c, Hash: s.peersHash(id), Remote: peer, Signature: clone(sig.Data), Certs: certsOf(in.Payloads), Now: s.cfg.wall(s.now),
+		Conn: c, Hash: s.peersHash(id), Remote: peer, Signature: clone(sig.Data), Certs: certsOf(in.Payloads), Now: s.cfg.Wall.At(s.now),
 	}, func(s *step, result any, err error) {
 		s.hs.busy = false
 		v, ok := result.(ike.Verified)

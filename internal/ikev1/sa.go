@@ -32,20 +32,9 @@ type Config struct {
 	// Bundles says that the data plane takes several SAs around one packet:
 	// AH outside ESP, IPComp inside it. Without it they are refused.
 	Bundles bool
-	// Wall is the time of day at an instant, by which certificates are judged.
-	// It may jump; Step's time never does, and everything else goes by that. Nil:
-	// Step's time is good for both, as that of time.Now is.
-	Wall func(now time.Time) time.Time
+	Wall    ike.Wall // the time of day
 
 	machines []*SA // all that live, oldest first; see takeover.go
-}
-
-// wall is what Wall says.
-func (c *Config) wall(now time.Time) time.Time {
-	if c.Wall == nil {
-		return now
-	}
-	return c.Wall(now)
 }
 
 // SA is one ISAKMP SA with the IPsec SAs that it answers for. It implements

@@ -143,7 +143,7 @@ func (s *step) authResponse(in inbound) {
 	s.startJob(ike.Verify{
 		Conn: c, PRF: s.chosen.PRF, Local: s.localID, Remote: peer,
 		Octets: s.responderOctets(idr.Body()),
-		Auth:   ike.Signature{Method: auth.Method, Data: auth.Data, Certs: certsOf(in.Payloads)}, Now: s.cfg.wall(s.now),
+		Auth:   ike.Signature{Method: auth.Method, Data: auth.Data, Certs: certsOf(in.Payloads)}, Now: s.cfg.Wall.At(s.now),
 		Shared: s.nullSecret(method, s.keys.pr),
 	}, func(s *step, result any, err error) {
 		if err != nil {
@@ -273,7 +273,7 @@ func (s *step) checkInitiator(in inbound, idi wire.IDi, auth wire.AUTH) {
 	s.startJob(ike.Verify{
 		Conn: s.conn, PRF: s.chosen.PRF, Local: s.localID, Remote: peer,
 		Octets: s.initiatorOctets(idi.Body()),
-		Auth:   ike.Signature{Method: auth.Method, Data: auth.Data, Certs: certsOf(in.Payloads)}, Now: s.cfg.wall(s.now),
+		Auth:   ike.Signature{Method: auth.Method, Data: auth.Data, Certs: certsOf(in.Payloads)}, Now: s.cfg.Wall.At(s.now),
 		Shared: s.nullSecret(methodOf(auth.Method), s.keys.pi), From: s.remote.Addr(),
 	}, func(s *step, result any, err error) {
 		if err != nil {
@@ -358,7 +358,7 @@ func (s *step) refuseUnknown(in inbound, auth wire.AUTH, idi wire.IDi, why *ike.
 	s.startJob(ike.Verify{
 		Conn: c, PRF: s.chosen.PRF, Local: c.Local.ID, Remote: c.Remote.ID,
 		Octets: s.initiatorOctets(idi.Body()),
-		Auth:   ike.Signature{Method: auth.Method, Data: auth.Data, Certs: certsOf(in.Payloads)}, Now: s.cfg.wall(s.now),
+		Auth:   ike.Signature{Method: auth.Method, Data: auth.Data, Certs: certsOf(in.Payloads)}, Now: s.cfg.Wall.At(s.now),
 	}, func(s *step, _ any, _ error) { s.refuseAuth(why) })
 }
 

@@ -68,7 +68,7 @@ func (s *step) eapAnswer(in inbound) {
 		return
 	}
 	run := s.hs.eap
-	s.startJob(ike.TalkEAP{Conn: s.conn, Remote: s.remoteID, Talk: run.talk, Packet: clone(p.Message), Now: s.cfg.wall(s.now)}, func(s *step, result any, err error) {
+	s.startJob(ike.TalkEAP{Conn: s.conn, Remote: s.remoteID, Talk: run.talk, Packet: clone(p.Message), Now: s.cfg.Wall.At(s.now)}, func(s *step, result any, err error) {
 		if err != nil {
 			s.authFailed(&ike.Failure{Reason: ike.ReasonAuth, Why: "EAP: " + err.Error()})
 			return
@@ -162,7 +162,7 @@ func (s *step) eapRequest(in inbound) {
 // after other payloads.
 func (s *step) eapAsk(packet []byte, ps []wire.Payload) {
 	run := s.hs.eap
-	s.startJob(ike.TalkEAP{Conn: s.conn, Remote: s.remoteID, Server: true, Talk: run.talk, Packet: packet, Now: s.cfg.wall(s.now)}, func(s *step, result any, err error) {
+	s.startJob(ike.TalkEAP{Conn: s.conn, Remote: s.remoteID, Server: true, Talk: run.talk, Packet: packet, Now: s.cfg.Wall.At(s.now)}, func(s *step, result any, err error) {
 		if err != nil {
 			s.refuseAuth(&ike.Failure{Reason: ike.ReasonAuth, Why: fmt.Sprintf("EAP with '%s': %v", s.remoteID, err)})
 			return
@@ -231,7 +231,7 @@ func (s *step) eapVerify(auth wire.AUTH, octets []byte, then func(s *step, why s
 		then(s, fmt.Sprintf("the peer ends EAP by AUTH of method %d", auth.Method))
 		return
 	}
-	s.startJob(ike.Verify{Conn: s.conn, PRF: s.chosen.PRF, Local: s.localID, Remote: peer, Octets: octets, Auth: sig, Now: s.cfg.wall(s.now), Shared: s.hs.eap.proven.MSK}, func(s *step, result any, err error) {
+	s.startJob(ike.Verify{Conn: s.conn, PRF: s.chosen.PRF, Local: s.localID, Remote: peer, Octets: octets, Auth: sig, Now: s.cfg.Wall.At(s.now), Shared: s.hs.eap.proven.MSK}, func(s *step, result any, err error) {
 		why := ""
 		if err != nil {
 			why = "authentication of '" + peer.String() + "' failed: " + err.Error()

@@ -294,17 +294,12 @@ func (g *Gate) askCookie(now time.Time, in inbound, out []ike.Action) []ike.Acti
 	return append(out, ike.Send{Local: in.local, Remote: in.remote, Msg: msg, Stream: in.stream})
 }
 
-// noteOf is note of a refusal. If only one connection can have been meant, it is
-// that one's.
+// noteOf is note of a refusal, of any of these connections.
 func (g *Gate) noteOf(now time.Time, in inbound, out []ike.Action, conns []*ike.Conn, why *ike.Failure) []ike.Action {
 	if !g.notes.Take(now, float64(g.limits.Errors), 1) {
 		return out
 	}
-	r := ike.Report{Peer: in.remote, Fact: ike.Note{Text: why.Why, Why: why}}
-	if len(conns) == 1 && !conns[0].Template {
-		r.Conn = conns[0]
-	}
-	return append(out, r)
+	return append(out, ike.Refusal(in.remote, conns, why))
 }
 
 // note reports what an unknown caller did, at a bounded rate.

@@ -35,18 +35,7 @@ type Config struct {
 	// Pool gives addresses to peers of connections with FromPool. Nil gives
 	// none.
 	Pool Pool
-	// Wall is the time of day at an instant, by which certificates are judged.
-	// It may jump; Step's time never does, and everything else goes by that. Nil:
-	// Step's time is good for both, as that of time.Now is.
-	Wall func(now time.Time) time.Time
-}
-
-// wall is what Wall says.
-func (c *Config) wall(now time.Time) time.Time {
-	if c.Wall == nil {
-		return now
-	}
-	return c.Wall(now)
+	Wall ike.Wall // the time of day
 }
 
 // SA is one IKE SA. It implements ike.Machine.
