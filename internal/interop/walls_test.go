@@ -8,6 +8,9 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
+
+	"cygnet/internal/lab"
 )
 
 // wallsOf reads what /proc says of every thread of a process: the values of
@@ -68,6 +71,8 @@ exec ipsec _updown
 			t.Errorf("%s is %v", name, found[name])
 		}
 	}
+	// The tunnel may be up before the first script has spoken to its end.
+	lab.WaitFor(20*time.Second, func() bool { return strings.Contains(west.said(t), "no namespace of its own") })
 	said := west.said(t)
 	if strings.Contains(said, "more privileges than it needs") {
 		t.Error("the walls are not complete")
