@@ -98,7 +98,7 @@ func (r *rig) ikeSerial() string {
 // made before the old ones go. Hardly anybody notices: charon takes the old pair down
 // within a millisecond of our answer to its Delete, and a packet that is under way then
 // may be lost, one at each change at these intervals. Receiving on the old pair for some
-// seconds longer changed nothing when it was tried, so it is not ours that drops it.
+// seconds longer did not help when it was tried; who drops it no capture has shown yet.
 func TestReauthenticationByCharon(t *testing.T) {
 	const reauths = 3
 	for _, order := range []string{"make_before_break = yes", "make_before_break = no"} {
