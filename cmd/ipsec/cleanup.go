@@ -27,23 +27,8 @@ func (s *setup) cleanUp() error {
 		return err
 	}
 	defer h.Close()
-	links, err := h.Interfaces()
-	if err != nil {
+	if err := removeDevices(h, nil); err != nil {
 		return err
-	}
-	var devices []string
-	for _, l := range links {
-		if virtualName.MatchString(l.Name) {
-			devices = append(devices, l.Name)
-		}
-	}
-	if err := h.SetRoutes(nil, devices); err != nil {
-		return fmt.Errorf("remove routes: %w", err)
-	}
-	for _, d := range devices {
-		if err := h.RemoveDevice(d); err != nil {
-			return fmt.Errorf("remove %s: %w", d, err)
-		}
 	}
 	for _, w := range pluto.TurnedOn(s.at.run) {
 		if err := h.SetSwitch(w, "0"); err != nil {
@@ -72,16 +57,23 @@ func (s *setup) dropUnnamed() error {
 		return err
 	}
 	defer h.Close()
+	return removeDevices(h, s.conf.Interfaces)
+}
+
+// removeDevices removes our virtual devices, with the routes into them, but those
+// that an entry of interfaces= has.
+func removeDevices(h host.Host, but []config.Interface) error {
 	links, err := h.Interfaces()
 	if err != nil {
 		return err
 	}
-	for _, name := range unnamed(links, s.conf.Interfaces) {
-		if err := h.SetRoutes(nil, []string{name}); err != nil {
-			return fmt.Errorf("remove routes: %w", err)
-		}
-		if err := h.RemoveDevice(name); err != nil {
-			return fmt.Errorf("remove %s: %w", name, err)
+	devices := unnamed(links, but)
+	if err := h.SetRoutes(nil, devices); err != nil {
+		return fmt.Errorf("remove routes: %w", err)
+	}
+	for _, d := range devices {
+		if err := h.RemoveDevice(d); err != nil {
+			return fmt.Errorf("remove %s: %w", d, err)
 		}
 	}
 	return nil
